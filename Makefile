@@ -1,0 +1,133 @@
+# splashdam. The two commands of a newcomer: make demo, make check.
+#
+#   all        the agent and its plugins, into build/
+#   check      installs what is missing, builds with -Werror, runs every test
+#   unit fuzz-corpus e2e   parts of check; E2E=tests/e2e/test_x.py runs only that
+#   demo       shows the agent at work; DEMO_SECONDS=0 keeps going until Ctrl-C
+#   bench      speed and memory beside a bare librdkafka loop
+#   lint       formatting, static analysis, the project's own rules
+#   fuzz       runs every fuzz target for FUZZ_SECONDS (30) with libFuzzer
+#   docs       generates the configuration reference and the JSON Schema
+#   install    DESTDIR and PREFIX are honoured
+#
+# SAN=address,undefined or SAN=thread builds into build-<SAN> with these sanitizers.
+
+SAN ?=
+PREFIX ?= /usr/local
+PLUGIN_DIR = $(PREFIX)/lib/splashdam/plugins
+FUZZ_SECONDS ?= 30
+SYSCONFDIR ?= /etc
+VERSION := 0.1.0
+
+comma := ,
+B := build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+CC ?= gcc
+PACKAGES := rdkafka libpcre2-8 yaml-0.1 libxxhash
+WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings \
+        -Wpointer-arith -Wvla -Wundef -Wformat=2
+CFLAGS ?= -O2 -g
+CFLAGS_ALL = -std=gnu11 $(CFLAGS) $(WARN) -fno-omit-frame-pointer -fno-strict-aliasing -D_GNU_SOURCE \
+        -DVERSION='"$(VERSION)"' -DPLUGIN_DIR='"$(PLUGIN_DIR)"' \
+        -I. $(shell pkg-config --cflags $(PACKAGES)) -pthread -MMD -MP \
+        $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all) $(EXTRA)
+LDLIBS_ALL = $(shell pkg-config --libs $(PACKAGES)) -lev -linotifytools -lm -ldl -pthread
+LDFLAGS_ALL = $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN)) -rdynamic
+
+# ThreadSanitizer has to see the threads and locks of librdkafka.
+TSAN := $(if $(findstring thread,$(SAN)),$(B)/tests/tsan/c11_threads.o)
+AGENT := $(TSAN) $(patsubst %.c,$(B)/%.o,$(filter-out agent/main.c,$(wildcard agent/*.c)))
+PLUGINS := $(patsubst plugins/%.c,$(B)/plugins/%.so,$(wildcard plugins/*.c))
+UNIT := $(patsubst %.c,$(B)/%,$(wildcard tests/agent/test_*.c tests/plugins/test_*.c))
+FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+
+.PHONY: all check unit fuzz-corpus e2e demo bench lint fuzz docs install clean
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $(B)/splashdam $(PLUGINS)
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -c -o $@ $<
+
+$(B)/splashdam: $(B)/agent/main.o $(AGENT)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
+
+$(B)/plugins/%.so: plugins/%.c plugins/plugin.h
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -fPIC -fvisibility=hidden -shared -o $@ $<
+
+$(B)/tests/%: tests/%.c $(AGENT)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< $(AGENT) $(LDLIBS_ALL) -lcmocka
+
+# A fuzz target has LLVMFuzzerTestOneInput(); with replay.c it runs on plain files, without clang.
+$(B)/replay/%: tests/fuzz/%.c tests/fuzz/replay.c $(AGENT)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< tests/fuzz/replay.c $(AGENT) $(LDLIBS_ALL)
+
+unit: all $(UNIT)
+	@for t in $(UNIT); do echo "== $$t"; BUILD=$(B) $$t || exit 1; done
+
+fuzz-corpus: all $(FUZZ:%=$(B)/replay/%)
+	@for t in $(FUZZ); do BUILD=$(B) $(B)/replay/$$t tests/fuzz/corpus/$$t || exit 1; done
+
+e2e: all
+	BUILD=$(B) tests/e2e/run.sh $(E2E)
+
+# The installer first, in a make of its own: pkg-config has nothing to say before it.
+check:
+	packaging/install-dependencies.sh check
+	$(MAKE) SAN=$(SAN) unit
+	$(MAKE) SAN=$(SAN) fuzz-corpus
+	$(MAKE) SAN=$(SAN) e2e
+
+demo:
+	packaging/install-dependencies.sh demo
+	$(MAKE) SAN=$(SAN) all
+	BUILD=$(B) packaging/demo.sh
+
+bench:
+	packaging/install-dependencies.sh check
+	$(MAKE) SAN= all
+	BUILD=build tests/bench/run.sh
+
+lint:
+	packaging/install-dependencies.sh lint build
+	tests/lint/lint.sh
+
+# Each target with libFuzzer, new findings into build-fuzz/; the corpus in the tree stays as it is.
+fuzz:
+	packaging/install-dependencies.sh fuzz
+	$(MAKE) B=build-fuzz CC=clang SAN=address,undefined EXTRA=-fsanitize=fuzzer-no-link \
+		$(FUZZ:%=build-fuzz/fuzz/%)
+	@for t in $(FUZZ); do mkdir -p build-fuzz/found/$$t; echo "== $$t"; \
+		build-fuzz/fuzz/$$t -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=build-fuzz/found/ \
+			build-fuzz/found/$$t tests/fuzz/corpus/$$t || exit 1; done
+
+$(B)/fuzz/%: tests/fuzz/%.c $(AGENT)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $< $(AGENT) $(LDLIBS_ALL)
+
+docs: all
+	$(B)/splashdam reference markdown > $(B)/reference && mv $(B)/reference docs/configuration.md
+	$(B)/splashdam reference schema > $(B)/reference && mv $(B)/reference docs/splashdam.schema.json
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PLUGIN_DIR) \
+		$(DESTDIR)$(PREFIX)/include/splashdam $(DESTDIR)$(PREFIX)/share/doc/splashdam \
+		$(DESTDIR)$(SYSCONFDIR)/splashdam/conf.d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -m 755 $(B)/splashdam $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 $(PLUGINS) $(DESTDIR)$(PLUGIN_DIR)/
+	install -m 644 plugins/plugin.h $(DESTDIR)$(PREFIX)/include/splashdam/
+	install -m 644 LICENSE README.md docs/*.md docs/*.json $(DESTDIR)$(PREFIX)/share/doc/splashdam/
+	install -m 644 conf.d/*.yaml $(DESTDIR)$(PREFIX)/share/doc/splashdam/
+	test -e $(DESTDIR)$(SYSCONFDIR)/splashdam/splashdam.yaml || \
+		install -m 640 packaging/splashdam.yaml $(DESTDIR)$(SYSCONFDIR)/splashdam/
+	sed 's|^ExecStart=splashdam |ExecStart=$(PREFIX)/bin/splashdam |' packaging/systemd/splashdam.service \
+		> $(DESTDIR)$(PREFIX)/lib/systemd/system/splashdam.service
+
+clean:
+	rm -rf build build-*
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

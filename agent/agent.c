@@ -1,0 +1,342 @@
+/* Start: configuration, log, flusher, positions, producer, workers. Stop, on SIGTERM or SIGINT:
+ *
+ *   1. workers stop reading
+ *   2. until agent.drain is over, deliveries go on
+ *   3. positions are saved and the account is logged
+ *   4. threads end; what was left is said, and is read again next time
+ *
+ * The main thread has its own loop: signals, delivery reports (the producer's), saving positions. */
+#include "agent/agent.h"
+
+#include "agent/chain.h"
+#include "agent/cli.h"
+#include "agent/clock.h"
+#include "agent/config.h"
+#include "agent/flusher.h"
+#include "agent/log.h"
+#include "agent/positions.h"
+#include "agent/producer.h"
+#include "agent/source.h"
+#include "agent/stats.h"
+#include "agent/worker.h"
+
+#include <errno.h>
+#include <ev.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define DRAIN_LOOK_S 0.01
+
+struct agent {
+    struct config *config;
+    struct ev_loop *loop;
+    struct flusher *flusher;
+    struct positions *positions;
+    struct producer *producer;
+    struct worker **workers;
+    int n_workers; /* made */
+    int n_started;
+    struct ev_signal stop[2]; /* SIGTERM, SIGINT */
+    struct ev_signal show;    /* SIGUSR1: logs the account */
+    struct ev_signal hangup;  /* SIGHUP */
+    struct ev_async changed;  /* there are positions to save */
+    struct ev_timer save;
+    struct ev_timer drain_look;
+    int64_t drain_end; /* ns, monotonic */
+    bool draining;
+};
+
+/* ---- the account ---- */
+
+static void sum_stream(const struct agent *agent, size_t stream, uint64_t sums[STAT_COUNT])
+{
+    memset(sums, 0, STAT_COUNT * sizeof(sums[0]));
+    for (int i = 0; i < agent->n_workers; i++)
+        worker_stats(agent->workers[i], stream, sums);
+}
+
+static void log_steps(const struct agent *agent, size_t stream)
+{
+    size_t n = worker_step_count(agent->workers[0], stream);
+    for (size_t s = 0; s < n; s++) {
+        struct step_stats sum = {0};
+        for (int i = 0; i < agent->n_workers; i++)
+            worker_step(agent->workers[i], stream, s, &sum);
+        log_info("account",
+                 "step stream=%s step=%zu plugin=%s seen=%" PRIu64 " dropped=%" PRIu64
+                 " failed=%" PRIu64 " limited=%" PRIu64,
+                 agent->config->streams[stream].name, s + 1, sum.name, sum.seen, sum.dropped,
+                 sum.failed, sum.limited);
+    }
+}
+
+/* Returns the records in flight. */
+static uint64_t log_account(const struct agent *agent)
+{
+    uint64_t in_flight = 0;
+    for (size_t i = 0; i < agent->config->n_streams; i++) {
+        uint64_t sums[STAT_COUNT];
+        char text[1024];
+        sum_stream(agent, i, sums);
+        stats_format(sums, text, sizeof(text));
+        log_info("account", "stream=%s %s", agent->config->streams[i].name, text);
+        log_steps(agent, i);
+        if (!stats_law_holds(sums))
+            log_error("account",
+                      "the account does not balance: this is a bug of splashdam "
+                      "stream=%s",
+                      agent->config->streams[i].name);
+        in_flight += stats_in_flight(sums);
+    }
+    return in_flight;
+}
+
+static void on_show(struct ev_loop *loop, struct ev_signal *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    log_account((struct agent *)watcher->data);
+}
+
+static void on_hangup(struct ev_loop *loop, struct ev_signal *watcher, int events)
+{
+    (void)loop;
+    (void)watcher;
+    (void)events;
+    log_warn("main", "SIGHUP: this version cannot reload; stop and start it, nothing is lost");
+}
+
+/* ---- stopping ---- */
+
+static bool drained(const struct agent *agent)
+{
+    for (int i = 0; i < agent->n_workers; i++)
+        if (!worker_drained(agent->workers[i]))
+            return false;
+    return true;
+}
+
+static void on_drain_look(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)events;
+    struct agent *agent = (struct agent *)timer->data;
+    if (drained(agent) || clock_monotonic() >= agent->drain_end)
+        ev_break(loop, EVBREAK_ALL);
+}
+
+static void on_stop(struct ev_loop *loop, struct ev_signal *watcher, int events)
+{
+    (void)events;
+    struct agent *agent = (struct agent *)watcher->data;
+    if (agent->draining) {
+        log_warn("main", "asked again to stop: not waiting any longer");
+        ev_break(loop, EVBREAK_ALL);
+        return;
+    }
+    agent->draining = true;
+    log_info("main", "stopping: reading ends, deliveries may take drain=%" PRId64 "ms",
+             agent->config->agent.drain);
+    for (int i = 0; i < agent->n_workers; i++)
+        worker_stop_reading(agent->workers[i]);
+    agent->drain_end = clock_monotonic() + agent->config->agent.drain * NS_PER_MS;
+    ev_timer_start(loop, &agent->drain_look);
+}
+
+/* ---- starting ---- */
+
+/* Goes on until what changed is on disk, and tries again when that failed. */
+static void on_save(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)events;
+    struct agent *agent = (struct agent *)timer->data;
+    positions_save(agent->positions);
+    if (!positions_pending(agent->positions))
+        ev_timer_stop(loop, timer);
+}
+
+static void on_changed(struct ev_loop *loop, struct ev_async *watcher, int events)
+{
+    (void)events;
+    struct agent *agent = (struct agent *)watcher->data;
+    if (!ev_is_active(&agent->save))
+        ev_timer_again(loop, &agent->save);
+}
+
+/* Any thread. */
+static void tell_changed(void *arg)
+{
+    struct agent *agent = (struct agent *)arg;
+    ev_async_send(agent->loop, &agent->changed);
+}
+
+static void on_room(void *arg)
+{
+    struct agent *agent = (struct agent *)arg;
+    for (int i = 0; i < agent->n_workers; i++)
+        worker_room(agent->workers[i]);
+}
+
+/* librdkafka allocates each message in a worker's thread and frees it later. glibc would give that thread an arena of
+ * its own, which gives memory back to the system and faults it in again all the time; the main arena does so less.
+ * In `make bench` that is some percent of the CPU. */
+static void limit_arenas(const struct config *config)
+{
+    mallopt(M_ARENA_MAX, (int)config->agent.workers);
+}
+
+/* Descriptors that are kept from files: connections, the state folder, inotify, loops. */
+#define DESCRIPTORS_KEPT 64
+
+static void limit_open_files(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == -1)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) == -1)
+        log_warn("main", "cannot raise the limit of open files: %s", strerror(errno));
+    if (getrlimit(RLIMIT_NOFILE, &limit) == -1 || limit.rlim_cur > UINT_MAX)
+        return;
+    rlim_t kept = limit.rlim_cur > 2 * DESCRIPTORS_KEPT ? DESCRIPTORS_KEPT : limit.rlim_cur / 2;
+    source_limit_files((unsigned)(limit.rlim_cur - kept));
+}
+
+static int open_parts(struct agent *agent, struct error *error)
+{
+    agent->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
+    agent->flusher = flusher_new();
+    if (agent->loop == NULL || agent->flusher == NULL)
+        return error_set(error, "cannot start: %s", strerror(errno));
+    agent->positions = positions_open(agent->config->agent.state, agent->flusher, error);
+    if (agent->positions == NULL)
+        return -1;
+    agent->producer = producer_new(agent->config, agent->loop, worker_batch_finished,
+                                   worker_take_spent, on_room, agent, error);
+    if (agent->producer == NULL)
+        return -1;
+    if (producer_embedded(agent->producer) != NULL)
+        log_info("kafka", "embedded broker listening bootstrap=%s",
+                 producer_embedded(agent->producer));
+    size_t n = (size_t)agent->config->agent.workers;
+    agent->workers = (struct worker **)calloc(n, sizeof(struct worker *));
+    if (agent->workers == NULL)
+        return error_set(error, "out of memory");
+    for (size_t i = 0; i < n; i++) {
+        agent->workers[i] =
+            worker_new(agent->config, (int)i, agent->producer, agent->positions, error);
+        if (agent->workers[i] == NULL)
+            return -1;
+        agent->n_workers++;
+    }
+    return 0;
+}
+
+static void watch_signals(struct agent *agent)
+{
+    ev_signal_init(&agent->stop[0], on_stop, SIGTERM);
+    ev_signal_init(&agent->stop[1], on_stop, SIGINT);
+    ev_signal_init(&agent->show, on_show, SIGUSR1);
+    ev_signal_init(&agent->hangup, on_hangup, SIGHUP);
+    agent->stop[0].data = agent->stop[1].data = agent->show.data = agent;
+    ev_signal_start(agent->loop, &agent->stop[0]);
+    ev_signal_start(agent->loop, &agent->stop[1]);
+    ev_signal_start(agent->loop, &agent->show);
+    ev_signal_start(agent->loop, &agent->hangup);
+    ev_async_init(&agent->changed, on_changed);
+    ev_timer_init(&agent->save, on_save, 0., POSITIONS_SAVE_MS / 1000.);
+    ev_timer_init(&agent->drain_look, on_drain_look, 0., DRAIN_LOOK_S);
+    agent->save.data = agent->drain_look.data = agent->changed.data = agent;
+    ev_async_start(agent->loop, &agent->changed);
+    positions_on_change(agent->positions, tell_changed, agent);
+}
+
+/* Threads that are made from here on leave signals to the main thread. */
+static void block_signals(int how)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGUSR1);
+    sigaddset(&set, SIGHUP);
+    pthread_sigmask(how, &set, NULL);
+}
+
+static int start_workers(struct agent *agent, struct error *error)
+{
+    for (int i = 0; i < agent->n_workers; i++) {
+        if (worker_start(agent->workers[i]) == -1)
+            return error_set(error, "cannot start a thread: %s", strerror(errno));
+        agent->n_started++;
+    }
+    return 0;
+}
+
+static void close_parts(struct agent *agent)
+{
+    for (int i = 0; i < agent->n_workers; i++)
+        worker_free(&agent->workers[i]);
+    free(agent->workers);
+    if (agent->positions != NULL)
+        positions_close(&agent->positions);
+    flusher_free(&agent->flusher);
+    if (agent->loop != NULL)
+        ev_loop_destroy(agent->loop);
+    config_free(&agent->config);
+}
+
+/* 0, or 1 when something is left. */
+static int finish(struct agent *agent)
+{
+    for (int i = 0; i < agent->n_started; i++)
+        worker_join(agent->workers[i]);
+    positions_on_change(agent->positions, NULL, NULL);
+    int saved = positions_save_wait(agent->positions);
+    uint64_t left = log_account(agent);
+    if (left > 0)
+        log_warn("main",
+                 "stopped with %" PRIu64 " records not acknowledged: they are read and "
+                 "sent again at the next start left=%" PRIu64,
+                 left, left);
+    else
+        log_info("main", "stopped, everything read is accounted for");
+    return saved == -1 ? 1 : 0;
+}
+
+int agent_run(const char *config_file)
+{
+    struct error error = {.text = ""};
+    struct agent agent = {.config = config_load(config_file, &error)};
+    if (agent.config == NULL) {
+        cli_print_error(&error);
+        return 1;
+    }
+    log_init(agent.config->agent.log_level);
+    signal(SIGPIPE, SIG_IGN);
+    limit_arenas(agent.config);
+    limit_open_files();
+    block_signals(SIG_BLOCK);
+    int status = 1;
+    if (open_parts(&agent, &error) == -1 || start_workers(&agent, &error) == -1) {
+        log_error("main", "%s", error.text);
+        for (int i = 0; i < agent.n_started; i++)
+            worker_join(agent.workers[i]);
+    } else {
+        watch_signals(&agent);
+        block_signals(SIG_UNBLOCK);
+        log_info("main", "running version=%s pid=%d workers=%d streams=%zu state=%s", VERSION,
+                 (int)getpid(), agent.n_workers, agent.config->n_streams,
+                 log_quote(agent.config->agent.state));
+        ev_run(agent.loop, 0);
+        status = finish(&agent);
+    }
+    producer_free(&agent.producer);
+    close_parts(&agent);
+    return status;
+}

@@ -1,0 +1,129 @@
+/* A batch: the unit of work, of memory and of delivery.
+ *
+ * It goes round:
+ *
+ *   worker: batch_take() ─▶ tail fills it ─▶ chain ─▶ encode ─▶ producer_send()
+ *      ▲                                                            │ the producer has it
+ *      └──── inbox ◀── main thread: the last delivery report ◀──────┘
+ *
+ * Three memories, by how long they are needed:
+ *   records    the array of records: the worker's, lent while the batch is built and sent
+ *   b.arena    scratch: fields, decoded strings, and the bytes read when they are encoded anew;
+ *              given back as soon as everything is encoded
+ *   out        what Kafka gets: payloads and keys (for `raw`, the bytes as read); lives until the last
+ *              delivery report
+ *
+ * Whoever has the batch is the only one to touch it; `unfinished` is what the worker and the main
+ * thread share. */
+#ifndef SPLASHDAM_BATCH_H
+#define SPLASHDAM_BATCH_H
+
+#include "agent/arena.h"
+#include "agent/positions.h"
+
+#include <stdatomic.h>
+
+#define BATCH_RECORDS 2048u /* the most records of one batch */
+#define BATCH_ORIGINS 256u  /* the most ranges (sources) of one batch */
+
+/* What a message costs beside its payload, in librdkafka (rd_kafka_msg_t) and here: counted in the memory budget. */
+#define BATCH_MESSAGE_COST 256u
+
+struct source;
+struct stream;
+
+/* The part of a source that a batch holds. In its source's FIFO until everything before it is finished. */
+struct range {
+    struct source *source;
+    uint64_t begin;
+    bool begin_cut;   /* the source's state at begin: to read it once more */
+    uint32_t epoch;   /* of the source: a truncation makes earlier ranges count no more */
+    struct mark mark; /* the position behind it */
+    bool finished;
+    struct range *next;       /* of the source */
+    struct range *batch_next; /* of the batch */
+};
+
+struct batch_private {
+    struct batch b;
+    struct arena out;
+    struct stream *stream;
+    uint64_t sequence; /* of its stream: rises by one a batch */
+    struct range *ranges;
+    struct range **last_range;
+    const struct origin *origins[BATCH_ORIGINS];
+    uint32_t n_origins;
+    size_t n_read; /* bytes of lines read into it */
+    uint64_t cut_lines, cut_bytes;
+    uint32_t next_send;         /* records before it were given to the producer, or need not be */
+    uint32_t n_messages;        /* records that the producer gets */
+    atomic_uint unfinished;     /* messages without an outcome */
+    bool finished_here;         /* the last outcome came while sending: nobody will report it */
+    size_t cost;                /* bytes that it counts for in the memory budget */
+    struct batch_private *next; /* in an inbox or a free list */
+    struct batch_private *all_next;
+};
+
+/* Neither dropped nor discarded: it is to be shipped. */
+static inline bool record_is_left(const struct record *record)
+{
+    return (record->flags & (RECORD_DROPPED | RECORD_DISCARDED)) == 0;
+}
+
+static inline struct batch_private *batch_of(struct batch *batch)
+{
+    return batch->own;
+}
+
+/* Batches that were finished, on their way back to their worker: any thread pushes, the worker takes all. */
+struct batch_inbox {
+    _Atomic(struct batch_private *) first;
+};
+
+/* True when it was empty: the worker has to be woken. */
+static inline bool batch_inbox_push(struct batch_inbox *inbox, struct batch_private *batch)
+{
+    struct batch_private *first = atomic_load_explicit(&inbox->first, memory_order_relaxed);
+    do
+        batch->next = first;
+    while (!atomic_compare_exchange_weak_explicit(&inbox->first, &first, batch,
+                                                  memory_order_release, memory_order_relaxed));
+    return first == NULL;
+}
+
+static inline struct batch_private *batch_inbox_take(struct batch_inbox *inbox)
+{
+    return atomic_exchange_explicit(&inbox->first, NULL, memory_order_acquire);
+}
+
+/* What batches are made from; a worker's. */
+struct batch_pool {
+    struct arena_pool chunks;
+    struct batch_private *all; /* that were ever made */
+    struct batch_private *free;
+    struct range *free_ranges;
+    struct record *free_records; /* one spare array, or NULL */
+    size_t scratch_limit;
+};
+
+void batch_pool_init(struct batch_pool *pool, size_t max_chunks, size_t scratch_limit);
+void batch_pool_fini(struct batch_pool *pool);
+
+/* An empty batch with its array of records, or NULL: no memory. */
+struct batch_private *batch_take(struct batch_pool *pool, struct slice host);
+/* Gives back the scratch memory: fields and values of its records are gone, payloads and keys stay. */
+void batch_shrink(struct batch_private *batch);
+/* Gives back the array of records: everything is sent. */
+void batch_drop_records(struct batch_pool *pool, struct batch_private *batch);
+/* The batch and all it has but its ranges, which are their sources'. */
+void batch_give(struct batch_pool *pool, struct batch_private *batch);
+
+/* A new range at the batch's end, not in any source's FIFO yet. NULL: no memory, or BATCH_ORIGINS. */
+struct range *batch_add_range(struct batch_pool *pool, struct batch_private *batch,
+                              const struct origin *origin);
+/* Takes back the range that was added last. */
+void batch_remove_last_range(struct batch_pool *pool, struct batch_private *batch,
+                             struct range *range);
+void batch_give_range(struct batch_pool *pool, struct range *range);
+
+#endif

@@ -1,0 +1,74 @@
+/* The configuration: YAML to structs, through option tables.
+ *
+ * config_load() reads the file and what it includes, checks all of it (regexes, conditions and
+ * templates too: each chain is opened once and closed again), and returns a tree that is not changed any more, so
+ * every thread reads it without a lock. Chains are kept as YAML nodes: each worker opens its own
+ * instances from them (chain_open()). */
+#ifndef SPLASHDAM_CONFIG_H
+#define SPLASHDAM_CONFIG_H
+
+#include "plugins/plugin.h"
+
+struct yaml_node; /* yaml.h */
+
+enum tail_start { START_BEGINNING, START_END };
+enum ship_encode { ENCODE_JSON, ENCODE_RAW };
+
+struct config_agent {
+    const char *id;    /* default: the host's name */
+    const char *state; /* folder */
+    int64_t workers;   /* >= 1; `auto` is already resolved */
+    int64_t drain;     /* ms */
+    uint64_t memory;   /* bytes of batches, all workers together */
+    int log_level;     /* enum log_level */
+    const char *
+        plugins; /* folder of the shared objects; NULL: beside the binary, else the installed one */
+};
+
+struct config_kafka {
+    struct option_list brokers; /* host:port, or the one word "embedded" */
+    bool embedded;
+    struct option_map properties; /* librdkafka's, checked by producer_check_property() */
+};
+
+struct config_tail {
+    struct option_list paths;   /* globs, absolute */
+    struct option_list exclude; /* globs on the whole path, or on the name when without a slash */
+    int start;                  /* enum tail_start */
+    uint64_t max_line;          /* bytes */
+    int64_t rescan;             /* ms between looks at all folders, as a safety net */
+};
+
+struct config_ship {
+    struct template *topic; /* shared, const: each worker renders it with its own batch */
+    struct template *key;   /* NULL: no key */
+    const char *partitioner;
+    int encode; /* enum ship_encode */
+};
+
+struct config_stream {
+    const char *name;
+    struct config_tail tail;
+    const struct yaml_node *chain; /* NULL: none */
+    struct config_ship ship;
+};
+
+struct config {
+    const char *file;
+    const char *host; /* host.name */
+    struct config_agent agent;
+    struct config_kafka kafka;
+    size_t n_streams;
+    struct config_stream *streams;
+    struct config_private *own;
+};
+
+/* NULL and *error (with its place) when something is wrong. */
+struct config *config_load(const char *file, struct error *error);
+void config_free(struct config **config);
+
+/* The stream of that name; NULL when there is none, with the nearest name in *error. */
+const struct config_stream *config_stream(const struct config *config, const char *name,
+                                          struct error *error);
+
+#endif

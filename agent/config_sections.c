@@ -1,0 +1,264 @@
+/* The option tables. Helps are printed in the reference: whole sentences, for a reader who has not seen the code. */
+#include "agent/config_sections.h"
+
+#include "agent/log.h"
+
+#include <stddef.h>
+
+#define KIB     INT64_C(1024)
+#define MIB     (1024 * KIB)
+#define SECONDS INT64_C(1000)
+#define DAYS    (86400 * SECONDS)
+
+static const char *const log_levels[] = {
+    [LOG_LEVEL_ERROR] = "error",
+    [LOG_LEVEL_WARN] = "warn",
+    [LOG_LEVEL_INFO] = "info",
+    [LOG_LEVEL_DEBUG] = "debug",
+    NULL,
+};
+static const char *const worker_words[] = {"auto", NULL};
+static const char *const deliveries[] = {
+    [DELIVERY_AT_LEAST_ONCE] = "at-least-once",
+    [DELIVERY_EXACTLY_ONCE] = "exactly-once",
+    NULL,
+};
+static const char *const starts[] = {
+    [START_BEGINNING] = "beginning",
+    [START_END] = "end",
+    NULL,
+};
+static const char *const encodings[] = {
+    [ENCODE_JSON] = "json",
+    [ENCODE_RAW] = "raw",
+    NULL,
+};
+const char *const ship_partitioners[] = {
+    "random",         "consistent", "consistent_random", "murmur2",
+    "murmur2_random", "fnv1a",      "fnv1a_random",      NULL,
+};
+
+const struct option file_keys[] = {
+    {.name = "agent", .type = OPTION_MAP, .help = "The agent itself."},
+    {.name = "include",
+     .type = OPTION_LIST,
+     .help = "Further files, as globs relative to this file. Their sections are merged, in the "
+             "order of their "
+             "names: each of agent and kafka, and each stream, may stand in one file only. A file "
+             "is read once, "
+             "and included files may include others."},
+    {.name = "kafka", .type = OPTION_MAP, .help = "Where to ship to."},
+    {.name = "streams",
+     .type = OPTION_MAP,
+     .help = "What to ship: name and definition of each stream."},
+    OPTION_END,
+};
+
+const struct option stream_keys[] = {
+    {.name = "tail", .type = OPTION_MAP, .help = "The files whose lines are read."},
+    {.name = "chain",
+     .type = OPTION_LIST,
+     .help = "The steps that each record goes through, in this order: a plugin's name with its "
+             "options."},
+    {.name = "ship", .type = OPTION_MAP, .help = "Where the records go."},
+    OPTION_END,
+};
+
+static const struct option agent_options[] = {
+    {.name = "id",
+     .type = OPTION_STRING,
+     .offset = offsetof(struct config_agent, id),
+     .help = "The agent's name, letters, digits, dots, dashes and underscores. Without it the "
+             "host's name."},
+    {.name = "state",
+     .type = OPTION_STRING,
+     .offset = offsetof(struct config_agent, state),
+     .fallback = "/var/lib/splashdam",
+     .help = "Folder of what the agent has to remember, such as the positions in files. One agent "
+             "a folder."},
+    {.name = "workers",
+     .type = OPTION_INTEGER,
+     .offset = offsetof(struct config_agent, workers),
+     .fallback = "1",
+     .help =
+         "Threads that read and parse. `auto` is one for each processor that the agent may use.",
+     .min = 1,
+     .max = 256,
+     .choices = worker_words},
+    {.name = "drain",
+     .type = OPTION_TIME,
+     .offset = offsetof(struct config_agent, drain),
+     .fallback = "10s",
+     .help = "How long a stopping agent waits for Kafka's acknowledgements. What is not "
+             "acknowledged by then is "
+             "read again at the next start.",
+     .min = 0,
+     .max = 1 * DAYS},
+    {.name = "memory",
+     .type = OPTION_SIZE,
+     .offset = offsetof(struct config_agent, memory),
+     .fallback = "32MiB",
+     .help = "Memory for records that are not acknowledged yet, of all streams together. When it "
+             "is used up the "
+             "agent stops reading until there is room again.",
+     .min = 1 * MIB,
+     .max = INT64_MAX},
+    {.name = "log_level",
+     .type = OPTION_CHOICE,
+     .offset = offsetof(struct config_agent, log_level),
+     .fallback = "info",
+     .help = "The least important messages that are logged.",
+     .choices = log_levels},
+    {.name = "plugins",
+     .type = OPTION_STRING,
+     .offset = offsetof(struct config_agent, plugins),
+     .help = "Folder of the plugins. Without it: the variable SPLASHDAM_PLUGINS, else plugins/ "
+             "beside the program, "
+             "else where it was installed."},
+    OPTION_END,
+};
+
+const struct section agent_section = {
+    .name = "agent",
+    .help = "The agent itself: its name, what it may use, where it keeps its state.",
+    .example = "agent:\n"
+               "  id: web-1\n"
+               "  workers: auto\n"
+               "  memory: 64MiB\n",
+    .options = agent_options,
+};
+
+static const struct option kafka_options[] = {
+    {.name = "brokers",
+     .type = OPTION_LIST,
+     .offset = offsetof(struct kafka_section, kafka.brokers),
+     .help = "Brokers to begin with, each `host:port`: a list, or one text with commas. The word "
+             "`embedded` is a "
+             "broker within the agent that keeps nothing: for trying things out.",
+     .required = true,
+     .min = 1,
+     .max = INT64_MAX},
+    {.name = "delivery",
+     .type = OPTION_CHOICE,
+     .offset = offsetof(struct kafka_section, delivery),
+     .fallback = "at-least-once",
+     .help = "`at-least-once`: every line arrives; after a crash some may arrive twice. "
+             "`exactly-once` is not in "
+             "this version.",
+     .choices = deliveries},
+    {.name = "properties",
+     .type = OPTION_MAP,
+     .offset = offsetof(struct kafka_section, kafka.properties),
+     .help = "Any property of librdkafka's producer, TLS and SASL included. Those that the agent's "
+             "promises rest on "
+             "can't be set."},
+    OPTION_END,
+};
+
+const struct section kafka_section = {
+    .name = "kafka",
+    .help = "Where the records go. Passwords are best taken from the environment.",
+    .example = "kafka:\n"
+               "  brokers: [kafka-1:9093, kafka-2:9093]\n"
+               "  properties:\n"
+               "    compression.codec: zstd\n"
+               "    linger.ms: 20\n"
+               "    security.protocol: sasl_ssl\n"
+               "    sasl.mechanism: SCRAM-SHA-512\n"
+               "    sasl.username: '${KAFKA_USER}'\n"
+               "    sasl.password: '${KAFKA_PASSWORD}'\n",
+    .options = kafka_options,
+};
+
+static const struct option tail_options[] = {
+    {.name = "paths",
+     .type = OPTION_LIST,
+     .offset = offsetof(struct config_tail, paths),
+     .help = "Files, as absolute globs: `*`, `?` and `[…]` within a folder's or a file's name, "
+             "`**` for any number "
+             "of folders. Files that appear later are read too.",
+     .required = true,
+     .min = 1,
+     .max = INT64_MAX},
+    {.name = "exclude",
+     .type = OPTION_LIST,
+     .offset = offsetof(struct config_tail, exclude),
+     .help = "Files that are left out although they match: globs on the whole path or, without a "
+             "slash, on the "
+             "file's name."},
+    {.name = "start",
+     .type = OPTION_CHOICE,
+     .offset = offsetof(struct config_tail, start),
+     .fallback = "beginning",
+     .help = "Where to begin in a file that is there when the agent sees this stream for the first "
+             "time. Files that "
+             "appear later are read from their beginning.",
+     .choices = starts},
+    {.name = "max_line",
+     .type = OPTION_SIZE,
+     .offset = offsetof(struct config_tail, max_line),
+     .fallback = "1MiB",
+     .help = "A longer line is cut there, marked and counted; reading goes on with the next line.",
+     .min = 256,
+     .max = 64 * MIB},
+    {.name = "rescan",
+     .type = OPTION_TIME,
+     .offset = offsetof(struct config_tail, rescan),
+     .fallback = "10s",
+     .help = "How often to look at all folders, beside the notifications that the kernel gives.",
+     .min = 10,
+     .max = 1 * DAYS},
+    OPTION_END,
+};
+
+const struct section tail_section = {
+    .name = "tail",
+    .help = "The files whose lines a stream reads.",
+    .example = "tail:\n"
+               "  paths: [/var/log/nginx/*.log, /srv/**/log/*.log]\n"
+               "  exclude: ['*.gz']\n"
+               "  start: end\n",
+    .options = tail_options,
+};
+
+static const struct option ship_options[] = {
+    {.name = "topic",
+     .type = OPTION_TEMPLATE,
+     .offset = offsetof(struct ship_section, ship.topic),
+     .help = "The topic's name, with `%{field}` for a field's value: letters, digits, dots, dashes "
+             "and underscores, "
+             "at most 249.",
+     .required = true},
+    {.name = "key",
+     .type = OPTION_TEMPLATE,
+     .offset = offsetof(struct ship_section, ship.key),
+     .help = "The messages' key, with `%{field}` for a field's value. Without it messages have no "
+             "key."},
+    {.name = "partitioner",
+     .type = OPTION_CHOICE,
+     .offset = offsetof(struct ship_section, partitioner),
+     .fallback = "consistent_random",
+     .help = "How a message's partition is chosen from its key; those that end with `_random` "
+             "spread messages "
+             "without a key. `murmur2_random` chooses as Kafka's Java clients do.",
+     .choices = ship_partitioners},
+    {.name = "encode",
+     .type = OPTION_CHOICE,
+     .offset = offsetof(struct ship_section, ship.encode),
+     .fallback = "json",
+     .help = "`json`: an object of the record's fields with `@timestamp`, `host.name`, "
+             "`log.file.path` and "
+             "`log.offset`. `raw`: the line as it was, byte for byte.",
+     .choices = encodings},
+    OPTION_END,
+};
+
+const struct section ship_section = {
+    .name = "ship",
+    .help = "Where a stream's records go, and in which form.",
+    .example = "ship:\n"
+               "  topic: logs.%{app}\n"
+               "  key: '%{client}'\n"
+               "  partitioner: murmur2_random\n",
+    .options = ship_options,
+};

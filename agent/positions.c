@@ -1,0 +1,430 @@
+#include "agent/positions.h"
+
+#include "agent/log.h"
+#include "agent/positions_text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <search.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FILE_NAME "positions"
+#define OLD_NAME  "positions.old"
+#define FILE_MAX  ((off_t)1 << 30) /* a positions file is never that large */
+
+struct save_job {
+    struct flush_job job;
+    char *text; /* NULL: nothing to save */
+    size_t len;
+    int folder;
+    atomic_bool failed;
+    struct log_limit complaint; /* the flusher's */
+};
+
+struct positions {
+    pthread_mutex_t lock;
+    struct position_list list;
+    void *index; /* tsearch(3) tree by stream and identity */
+    uint64_t next_sequence;
+    bool dirty;
+    positions_changed_fn *changed;
+    void *changed_arg;
+    bool damaged;
+    int folder;
+    int lock_fd;
+    struct flusher *flusher;
+    struct save_job save;
+};
+
+static int compare(const void *left, const void *right)
+{
+    const struct position *a = (const struct position *)left;
+    const struct position *b = (const struct position *)right;
+    if (a->id.ino != b->id.ino)
+        return a->id.ino < b->id.ino ? -1 : 1;
+    if (a->id.dev != b->id.dev)
+        return a->id.dev < b->id.dev ? -1 : 1;
+    if (a->id.birth != b->id.birth)
+        return a->id.birth < b->id.birth ? -1 : 1;
+    return strcmp(a->stream, b->stream);
+}
+
+/* ---- opening ---- */
+
+static int make_folder(const char *path, struct error *error)
+{
+    char part[4096];
+    size_t len = strlen(path);
+    if (len == 0 || len >= sizeof(part))
+        return error_set(error, "agent.state: the path is empty or too long");
+    memcpy(part, path, len + 1);
+    for (char *at = part + 1; *at != '\0'; at++) {
+        if (*at != '/')
+            continue;
+        *at = '\0';
+        if (mkdir(part, 0755) == -1 && errno != EEXIST)
+            return error_set(error, "cannot make the folder %s: %s", part, strerror(errno));
+        *at = '/';
+    }
+    if (mkdir(part, 0700) == -1 && errno != EEXIST)
+        return error_set(error, "cannot make the state folder %s: %s", part, strerror(errno));
+    return 0;
+}
+
+static int lock_folder(struct positions *positions, const char *path, struct error *error)
+{
+    positions->folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (positions->folder == -1)
+        return error_set(error, "cannot open the state folder %s: %s", path, strerror(errno));
+    struct stat st;
+    if (fstat(positions->folder, &st) == 0 && (st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+        log_warn("positions", "others may write to the state folder: chmod 0700 folder=%s mode=%04o",
+                 log_quote(path), (unsigned)st.st_mode & 07777);
+    positions->lock_fd =
+        openat(positions->folder, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (positions->lock_fd == -1)
+        return error_set(error, "cannot open %s/lock: %s", path, strerror(errno));
+    if (flock(positions->lock_fd, LOCK_EX | LOCK_NB) == 0)
+        return 0;
+    if (errno == EWOULDBLOCK)
+        return error_set(error,
+                         "another splashdam runs on the state folder %s; give each its own "
+                         "agent.state, or stop the other one",
+                         path);
+    return error_set(error, "cannot lock %s/lock: %s", path, strerror(errno));
+}
+
+/* The whole file, malloc'ed, or NULL and errno. */
+static char *read_file(int folder, const char *name, size_t *ret_len)
+{
+    int fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    struct stat st;
+    if (fd == -1)
+        return NULL;
+    char *text = NULL;
+    size_t len = 0;
+    if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode) || st.st_size >= FILE_MAX) {
+        errno = errno == 0 || S_ISREG(st.st_mode) ? EFBIG : EINVAL;
+        goto out;
+    }
+    text = (char *)malloc((size_t)st.st_size + 1);
+    while (text != NULL && len < (size_t)st.st_size) {
+        ssize_t n = read(fd, text + len, (size_t)st.st_size - len);
+        if (n == -1 && errno == EINTR)
+            continue;
+        if (n == -1) {
+            free(text);
+            text = NULL;
+        }
+        if (n <= 0)
+            break;
+        len += (size_t)n;
+    }
+out:;
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    *ret_len = len;
+    return text;
+}
+
+enum load_result { LOAD_OK, LOAD_MISSING, LOAD_DAMAGED, LOAD_FAILED };
+
+static void keep_aside(struct positions *positions, const char *name)
+{
+    char aside[128];
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    snprintf(aside, sizeof(aside), "positions.damaged-%ld.%09ld", (long)now.tv_sec, now.tv_nsec);
+    if (renameat(positions->folder, name, positions->folder, aside) == -1)
+        log_error("positions", "cannot keep the damaged file aside: rename: %s", strerror(errno));
+    else
+        log_warn("positions", "the damaged file is kept file=%s", aside);
+}
+
+/* FAILED: *error says why. What this process may not read, or has no memory for, is not damaged. */
+static enum load_result load(struct positions *positions, const char *name, struct error *error)
+{
+    size_t len = 0;
+    char *text = read_file(positions->folder, name, &len);
+    if (text == NULL && errno == ENOENT)
+        return LOAD_MISSING;
+    if (text == NULL && (errno == EACCES || errno == EPERM || errno == ENOMEM || errno == EMFILE)) {
+        error_set(error, "cannot read %s in the state folder: %s", name, strerror(errno));
+        return LOAD_FAILED;
+    }
+    if (text == NULL) {
+        log_error("positions", "cannot read %s: %s", name, strerror(errno));
+        keep_aside(positions, name);
+        return LOAD_DAMAGED;
+    }
+    int result = positions_parse(slice_of(text, len), &positions->list, error);
+    free(text);
+    if (result == 0)
+        return LOAD_OK;
+    log_error("positions", "%s is damaged: %s", name, error->text);
+    keep_aside(positions, name);
+    return LOAD_DAMAGED;
+}
+
+static int load_newest(struct positions *positions, struct error *error)
+{
+    enum load_result newest = load(positions, FILE_NAME, error);
+    if (newest == LOAD_OK || newest == LOAD_FAILED)
+        return newest == LOAD_OK ? 0 : -1;
+    enum load_result old = load(positions, OLD_NAME, error);
+    if (old == LOAD_OK)
+        log_warn("positions", "going on from the previous save: some lines may be sent again");
+    if (old == LOAD_FAILED)
+        return -1;
+    if (old == LOAD_OK || (newest == LOAD_MISSING && old == LOAD_MISSING))
+        return 0;
+    positions->damaged = true;
+    log_warn("positions", "no readable save is left: every file is read from its beginning, so "
+                          "that nothing is lost; lines may be sent again");
+    return 0;
+}
+
+static int build_index(struct positions *positions)
+{
+    for (size_t i = 0; i < positions->list.n; i++) {
+        struct position *p = positions->list.items[i];
+        if (tsearch(p, &positions->index, compare) == NULL)
+            return -1;
+        if (p->sequence >= positions->next_sequence)
+            positions->next_sequence = p->sequence + 1;
+    }
+    return 0;
+}
+
+struct positions *positions_open(const char *folder, struct flusher *flusher, struct error *error)
+{
+    struct positions *positions = (struct positions *)calloc(1, sizeof(*positions));
+    if (positions == NULL) {
+        error_set(error, "out of memory");
+        return NULL;
+    }
+    pthread_mutex_init(&positions->lock, NULL);
+    positions->folder = positions->lock_fd = -1;
+    positions->flusher = flusher;
+    if (make_folder(folder, error) == -1 || lock_folder(positions, folder, error) == -1 ||
+        load_newest(positions, error) == -1) {
+        positions_close(&positions);
+        return NULL;
+    }
+    if (build_index(positions) == -1) {
+        error_set(error, "out of memory for %zu positions", positions->list.n);
+        positions_close(&positions);
+    }
+    return positions;
+}
+
+static void keep_node(void *node)
+{
+    (void)node; /* entries belong to the list */
+}
+
+void positions_close(struct positions **positions_ptr)
+{
+    struct positions *positions = *positions_ptr;
+    if (positions == NULL)
+        return;
+    if (positions->folder != -1)
+        flusher_wait(positions->flusher);
+    tdestroy(positions->index, keep_node);
+    position_list_free(&positions->list);
+    free(positions->save.text);
+    if (positions->lock_fd != -1)
+        close(positions->lock_fd);
+    if (positions->folder != -1)
+        close(positions->folder);
+    pthread_mutex_destroy(&positions->lock);
+    free(positions);
+    *positions_ptr = NULL;
+}
+
+bool positions_damaged(const struct positions *positions)
+{
+    return positions->damaged;
+}
+
+/* ---- entries ---- */
+
+static void set_dirty(struct positions *positions)
+{
+    if (!positions->dirty && positions->changed != NULL)
+        positions->changed(positions->changed_arg);
+    positions->dirty = true;
+}
+
+static struct position *entry_new(struct positions *positions, const char *stream,
+                                  const struct identity *id, const char *path)
+{
+    struct position *p = (struct position *)calloc(1, sizeof(*p));
+    if (p == NULL)
+        return NULL;
+    p->stream = strdup(stream);
+    p->path = strdup(path);
+    p->id = *id;
+    p->sequence = positions->next_sequence;
+    if (p->stream == NULL || p->path == NULL || position_list_add(&positions->list, p) == -1) {
+        position_free(p);
+        return NULL;
+    }
+    if (tsearch(p, &positions->index, compare) == NULL) {
+        positions->list.n--;
+        position_free(p);
+        return NULL;
+    }
+    positions->next_sequence++;
+    set_dirty(positions);
+    return p;
+}
+
+struct position *positions_claim(struct positions *positions, const char *stream,
+                                 const struct identity *id, const char *path, int worker,
+                                 bool *ret_known)
+{
+    struct position *p = NULL;
+    union { /* only compared, never written */
+        const char *in;
+        char *out;
+    } name = {stream};
+    struct position wanted = {.stream = name.out, .id = *id};
+    pthread_mutex_lock(&positions->lock);
+    void *node = tfind(&wanted, &positions->index, compare);
+    errno = 0;
+    *ret_known = node != NULL;
+    if (node != NULL) {
+        p = *(struct position **)node;
+        if (p->owner != -1)
+            p = NULL;
+    } else {
+        p = entry_new(positions, stream, id, path);
+        if (p == NULL)
+            errno = ENOMEM;
+    }
+    if (p != NULL)
+        p->owner = worker;
+    pthread_mutex_unlock(&positions->lock);
+    return p;
+}
+
+void positions_release(struct positions *positions, struct position *position)
+{
+    pthread_mutex_lock(&positions->lock);
+    position->owner = -1;
+    pthread_mutex_unlock(&positions->lock);
+}
+
+void positions_set(struct positions *positions, struct position *position, const struct mark *mark)
+{
+    pthread_mutex_lock(&positions->lock);
+    position->mark = *mark;
+    set_dirty(positions);
+    pthread_mutex_unlock(&positions->lock);
+}
+
+void positions_forget(struct positions *positions, struct position **position_ptr)
+{
+    struct position *position = *position_ptr;
+    pthread_mutex_lock(&positions->lock);
+    tdelete(position, &positions->index, compare);
+    for (size_t i = 0; i < positions->list.n; i++) {
+        if (positions->list.items[i] == position) {
+            positions->list.items[i] = positions->list.items[--positions->list.n];
+            break;
+        }
+    }
+    set_dirty(positions);
+    pthread_mutex_unlock(&positions->lock);
+    position_free(position);
+    *position_ptr = NULL;
+}
+
+void positions_each_unclaimed(struct positions *positions, const char *stream,
+                              positions_each_fn *each, void *arg)
+{
+    pthread_mutex_lock(&positions->lock);
+    for (size_t i = 0; i < positions->list.n; i++) {
+        const struct position *p = positions->list.items[i];
+        if (p->owner == -1 && strcmp(p->stream, stream) == 0)
+            each(p, arg);
+    }
+    pthread_mutex_unlock(&positions->lock);
+}
+
+/* ---- saving ---- */
+
+void positions_on_change(struct positions *positions, positions_changed_fn *changed, void *arg)
+{
+    pthread_mutex_lock(&positions->lock);
+    positions->changed = changed;
+    positions->changed_arg = arg;
+    if (positions->dirty && changed != NULL)
+        changed(arg);
+    pthread_mutex_unlock(&positions->lock);
+}
+
+bool positions_pending(struct positions *positions)
+{
+    pthread_mutex_lock(&positions->lock);
+    bool pending = positions->dirty || flusher_busy(&positions->save.job) ||
+                   atomic_load(&positions->save.failed);
+    pthread_mutex_unlock(&positions->lock);
+    return pending;
+}
+
+static void save_run(struct flush_job *job)
+{
+    struct save_job *save = (struct save_job *)job;
+    const char *step = "";
+    unsigned times;
+    int result = flusher_replace(save->folder, FILE_NAME, OLD_NAME, save->text, save->len, &step);
+    if (result == -1 && log_allowed(&save->complaint, &times))
+        log_error("positions",
+                  "cannot save: %s: %s; tried again every %d ms; after a crash lines would be "
+                  "sent again times=%u",
+                  step, strerror(errno), POSITIONS_SAVE_MS, times);
+    atomic_store(&save->failed, result == -1);
+}
+
+void positions_save(struct positions *positions)
+{
+    struct save_job *save = &positions->save;
+    if (flusher_busy(&save->job))
+        return;
+    pthread_mutex_lock(&positions->lock);
+    if (atomic_exchange(&save->failed, false))
+        positions->dirty = true;
+    bool dirty = positions->dirty;
+    if (dirty) {
+        free(save->text);
+        save->text = positions_format(&positions->list, &save->len);
+        positions->dirty = save->text == NULL;
+    }
+    pthread_mutex_unlock(&positions->lock);
+    if (!dirty)
+        return;
+    if (save->text == NULL) {
+        log_error("positions", "cannot save: out of memory; trying again");
+        return;
+    }
+    save->folder = positions->folder;
+    save->job.run = save_run;
+    flusher_submit(positions->flusher, &save->job);
+}
+
+int positions_save_wait(struct positions *positions)
+{
+    flusher_wait(positions->flusher);
+    positions_save(positions);
+    flusher_wait(positions->flusher);
+    return atomic_load(&positions->save.failed) || positions->dirty ? -1 : 0;
+}

@@ -1,0 +1,94 @@
+/* Positions: how far each file generation has been delivered; what survives a restart.
+ *
+ * One table for the whole agent, under one lock: it is touched when a generation is found or
+ * forgotten and once for each finished batch, never for a record. A generation that is being read is claimed by one
+ * worker; another one can't claim it meanwhile.
+ *
+ * On disk, in the state folder: `positions` (the format stands in positions.c), replaced whole at most
+ * every POSITIONS_SAVE_MS; `positions.old`, the one before it; `lock`, held while the agent lives. */
+#ifndef SPLASHDAM_POSITIONS_H
+#define SPLASHDAM_POSITIONS_H
+
+#include "agent/flusher.h"
+#include "plugins/plugin.h"
+
+#include <sys/types.h>
+
+#define POSITIONS_SAVE_MS 250
+
+#define FINGERPRINT_MAX 1024u /* bytes at a file's start that its fingerprint covers, at most */
+#define TAIL_MAX        64u   /* bytes before a position that its hash covers, at most */
+
+/* A file generation as the file system names it. */
+struct identity {
+    dev_t dev;
+    ino_t ino;
+    int64_t birth; /* ns since 1970, 0 where statx(2) doesn't tell */
+};
+
+static inline bool identity_equal(const struct identity *a, const struct identity *b)
+{
+    return a->ino == b->ino && a->dev == b->dev && a->birth == b->birth;
+}
+
+/* XXH3-64 of `len` bytes: of a file's first ones, or of those just before a position. */
+struct content_hash {
+    uint32_t len;
+    uint64_t hash;
+};
+
+/* What is saved with each finished batch. */
+struct mark {
+    uint64_t offset;          /* everything before it is delivered, dropped or discarded */
+    bool cut;                 /* it stands inside a line of which the beginning was shipped */
+    struct content_hash head; /* the fingerprint */
+    struct content_hash tail; /* the bytes just before offset */
+};
+
+struct position {
+    char *stream;
+    char *path; /* the log's name: the path under which it was found first */
+    struct identity id;
+    uint64_t sequence; /* the higher the later it was found: the order of a log's generations */
+    struct mark mark;
+    int owner; /* index of the worker that has claimed it, or -1 */
+};
+
+struct positions;
+
+/* Makes the state folder where it is missing, locks it and loads. NULL and *error; a damaged file is
+ * no error: it is kept aside, logged, and the previous one is used (positions_damaged()). */
+struct positions *positions_open(const char *folder, struct flusher *flusher, struct error *error);
+/* Releases the folder. Does not save. */
+void positions_close(struct positions **positions);
+/* Positions were lost: what is found without one is read from its beginning, whatever `start` says. */
+bool positions_damaged(const struct positions *positions);
+
+/* The generation's entry, made where there is none, now the worker's; *ret_known tells whether it was there. NULL:
+ * another worker has it, or (errno ENOMEM) no memory. The caller reads `mark`, `path` and `sequence` without a lock. */
+struct position *positions_claim(struct positions *positions, const char *stream,
+                                 const struct identity *id, const char *path, int worker,
+                                 bool *ret_known);
+void positions_release(struct positions *positions, struct position *position);
+void positions_set(struct positions *positions, struct position *position, const struct mark *mark);
+/* The generation is gone and finished. */
+void positions_forget(struct positions *positions, struct position **position);
+
+/* Calls `each` for every entry of the stream that nobody has claimed, under the lock: `each` calls nothing of this
+ * file. */
+typedef void positions_each_fn(const struct position *position, void *arg);
+void positions_each_unclaimed(struct positions *positions, const char *stream,
+                              positions_each_fn *each, void *arg);
+
+/* `changed` is called, in whatever thread, when there is something to save and was nothing before; under the lock. */
+typedef void positions_changed_fn(void *arg);
+void positions_on_change(struct positions *positions, positions_changed_fn *changed, void *arg);
+/* Is there something that is not on disk yet? */
+bool positions_pending(struct positions *positions);
+
+/* Hands what changed to the flusher, if it is not still busy with the last save. */
+void positions_save(struct positions *positions);
+/* Saves now and waits. -1: not saved; logged. */
+int positions_save_wait(struct positions *positions);
+
+#endif

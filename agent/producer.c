@@ -1,0 +1,320 @@
+#include "agent/producer.h"
+
+#include "agent/kafka_embedded.h"
+#include "agent/producer_inner.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <xxhash.h>
+
+#define SEND_AT_ONCE 256 /* messages of one rd_kafka_produce_batch() */
+
+/* ---- topics ---- */
+
+bool producer_topic_name_valid(struct slice name)
+{
+    if (name.len == 0 || name.len > 249 || slice_equal(name, SLICE(".")) ||
+        slice_equal(name, SLICE("..")))
+        return false;
+    for (size_t i = 0; i < name.len; i++) {
+        char c = name.ptr[i];
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        if (!letter && !(c >= '0' && c <= '9') && c != '.' && c != '_' && c != '-')
+            return false;
+    }
+    return true;
+}
+
+static struct topic **bucket_of(struct producer *producer, struct slice name)
+{
+    return &producer->buckets[XXH3_64bits(name.ptr, name.len) % TOPIC_BUCKETS];
+}
+
+struct topic *producer_topic_find(struct producer *producer, struct slice name)
+{
+    for (struct topic *t = *bucket_of(producer, name); t != NULL; t = t->chain)
+        if (strlen(t->name) == name.len && memcmp(t->name, name.ptr, name.len) == 0)
+            return t;
+    return NULL;
+}
+
+static void topic_free(struct topic *topic)
+{
+    if (topic == NULL)
+        return;
+    if (topic->handle != NULL)
+        rd_kafka_topic_destroy(topic->handle);
+    free(topic->name);
+    free(topic->partitioner);
+    free(topic);
+}
+
+static int topic_bind(struct producer *producer, struct topic *topic, struct error *error)
+{
+    topic->handle = client_topic(producer->client, topic->name, topic->partitioner, error);
+    return topic->handle == NULL ? -1 : 0;
+}
+
+static struct topic *topic_new(struct producer *producer, struct slice name, const char *partitioner)
+{
+    struct error error;
+    unsigned times;
+    if (producer->n_topics == PRODUCER_TOPICS_MAX) {
+        if (log_allowed(&producer->too_many, &times))
+            log_error("kafka",
+                      "more than %u topics: records for others are discarded topic=%s times=%u",
+                      PRODUCER_TOPICS_MAX, log_quote_len(name.ptr, name.len), times);
+        return NULL;
+    }
+    struct topic *topic = (struct topic *)calloc(1, sizeof(*topic));
+    if (topic == NULL)
+        return NULL;
+    topic->name = strndup(name.ptr, name.len);
+    topic->partitioner = strdup(partitioner);
+    if (topic->name == NULL || topic->partitioner == NULL) {
+        topic_free(topic);
+        return NULL;
+    }
+    if (producer->client != NULL && topic_bind(producer, topic, &error) == -1) {
+        log_error("kafka", "%s", error.text);
+        topic_free(topic);
+        return NULL;
+    }
+    topic->next = producer->topics;
+    producer->topics = topic;
+    struct topic **bucket = bucket_of(producer, name);
+    topic->chain = *bucket;
+    *bucket = topic;
+    producer->n_topics++;
+    return topic;
+}
+
+struct topic *producer_topic(struct producer *producer, struct slice name, const char *partitioner)
+{
+    if (!producer_topic_name_valid(name))
+        return NULL;
+    pthread_rwlock_rdlock(&producer->lock);
+    struct topic *topic = producer_topic_find(producer, name);
+    pthread_rwlock_unlock(&producer->lock);
+    if (topic != NULL)
+        return topic;
+    pthread_rwlock_wrlock(&producer->lock);
+    topic = producer_topic_find(producer, name); /* another worker may have made it meanwhile */
+    if (topic == NULL)
+        topic = topic_new(producer, name, partitioner);
+    pthread_rwlock_unlock(&producer->lock);
+    return topic;
+}
+
+/* ---- sending: the worker's side ---- */
+
+void producer_settle(struct producer *producer, struct batch_private *batch, unsigned n)
+{
+    if (atomic_fetch_sub_explicit(&batch->unfinished, n, memory_order_acq_rel) == n)
+        producer->finished(batch);
+}
+
+static bool is_for_sending(const struct record *record)
+{
+    return record_is_left(record) && (record->flags & RECORD_SENT) == 0;
+}
+
+enum stat_id producer_discard_stat(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE ? STAT_discarded_too_large
+                                                        : STAT_discarded_rejected;
+}
+
+/* What the client itself refuses for good. The worker has not let go of the batch: when this was
+ * its last message, the worker sees it by finished_here. */
+static void discard_at_once(struct batch_private *batch, struct record *record,
+                            rd_kafka_resp_err_t code)
+{
+    struct stats *stats = &batch->stream->stats;
+    record->flags |= RECORD_DISCARDED;
+    stats_begin(stats);
+    stats_add(stats, producer_discard_stat(code), 1);
+    stats_add(stats, STAT_settled, 1);
+    stats_end(stats);
+    batch->finished_here =
+        atomic_fetch_sub_explicit(&batch->unfinished, 1, memory_order_acq_rel) == 1;
+}
+
+bool producer_is_records_fault(rd_kafka_resp_err_t code)
+{
+    switch (code) {
+    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+    case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
+    case RD_KAFKA_RESP_ERR_INVALID_MSG:
+    case RD_KAFKA_RESP_ERR_INVALID_RECORD:
+    case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP:
+    case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
+    case RD_KAFKA_RESP_ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT:
+    case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
+    case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
+    case RD_KAFKA_RESP_ERR__BAD_MSG: return true;
+    default: return false;
+    }
+}
+
+/* The next messages of one topic, from next_send on; *ret_end is one past the last record looked at. */
+static int gather(struct batch_private *batch, rd_kafka_message_t *messages, struct record **taken,
+                  uint32_t *ret_end, struct topic **ret_topic)
+{
+    int n = 0;
+    uint32_t i = batch->next_send;
+    for (; i < batch->b.n_records && n < SEND_AT_ONCE; i++) {
+        struct record *record = &batch->b.records[i];
+        if (!is_for_sending(record))
+            continue;
+        if (n == 0)
+            *ret_topic = (struct topic *)record->topic;
+        else if (record->topic != *ret_topic)
+            break;
+        union { /* librdkafka does not write to them: neither F_FREE nor F_COPY is set */
+            const char *in;
+            void *out;
+        } payload = {record->payload.ptr}, key = {record->key.ptr};
+        messages[n] = (rd_kafka_message_t){.payload = payload.out,
+                                           .len = record->payload.len,
+                                           .key = key.out,
+                                           .key_len = record->key.len,
+                                           ._private = batch};
+        taken[n++] = record;
+    }
+    *ret_end = i;
+    return n;
+}
+
+/* True: everything gathered has left the worker's hands. */
+static bool take_results(struct batch_private *batch, rd_kafka_message_t *messages,
+                         struct record **taken, int n)
+{
+    bool all = true;
+    for (int i = 0; i < n; i++) {
+        if (messages[i].err == RD_KAFKA_RESP_ERR_NO_ERROR)
+            taken[i]->flags |= RECORD_SENT;
+        else if (producer_is_records_fault(messages[i].err))
+            discard_at_once(batch, taken[i], messages[i].err);
+        else
+            all = false; /* queue full, fatal, no such topic: later */
+    }
+    return all;
+}
+
+static bool send_some(struct batch_private *batch)
+{
+    rd_kafka_message_t messages[SEND_AT_ONCE];
+    struct record *taken[SEND_AT_ONCE];
+    struct topic *topic = NULL;
+    uint32_t end;
+    int n = gather(batch, messages, taken, &end, &topic);
+    if (n > 0 && rd_kafka_produce_batch(topic->handle, RD_KAFKA_PARTITION_UA, 0, messages, n) != n &&
+        !take_results(batch, messages, taken, n))
+        return false;
+    batch->next_send = end;
+    return true;
+}
+
+bool producer_send(struct producer *producer, struct batch_private *batch)
+{
+    bool sent = true;
+    pthread_rwlock_rdlock(&producer->lock);
+    while (sent && batch->next_send < batch->b.n_records)
+        sent = producer->open &&
+               atomic_load_explicit(&batch->stream->held, memory_order_acquire) == 0 &&
+               send_some(batch);
+    pthread_rwlock_unlock(&producer->lock);
+    return sent;
+}
+
+/* ---- making and freeing ---- */
+
+int producer_renew(struct producer *producer, struct error *error)
+{
+    struct client *client =
+        client_new(producer, producer->config, producer->brokers, false, producer->loop, error);
+    if (client == NULL)
+        return -1;
+    int result = 0;
+    pthread_rwlock_wrlock(&producer->lock);
+    producer->client = client;
+    for (struct topic *topic = producer->topics; result == 0 && topic != NULL; topic = topic->next)
+        result = topic_bind(producer, topic, error);
+    producer->open = result == 0;
+    pthread_rwlock_unlock(&producer->lock);
+    return result;
+}
+
+static char *join(const struct option_list *list)
+{
+    size_t len = 1;
+    for (size_t i = 0; i < list->n; i++)
+        len += strlen(list->items[i]) + 1;
+    char *text = (char *)malloc(len);
+    char *at = text;
+    for (size_t i = 0; text != NULL && i < list->n; i++) {
+        if (i > 0)
+            *at++ = ',';
+        size_t item = strlen(list->items[i]);
+        memcpy(at, list->items[i], item);
+        at += item;
+    }
+    if (text != NULL)
+        *at = '\0';
+    return text;
+}
+
+struct producer *producer_new(const struct config *config, struct ev_loop *loop,
+                              producer_finished_fn *finished, producer_spent_fn *spent,
+                              producer_room_fn *room, void *room_arg, struct error *error)
+{
+    struct producer *producer = (struct producer *)calloc(1, sizeof(*producer));
+    if (producer == NULL) {
+        error_set(error, "out of memory");
+        return NULL;
+    }
+    producer->config = config;
+    producer->loop = loop;
+    producer->finished = finished;
+    producer->spent = spent;
+    producer->room = room;
+    producer->room_arg = room_arg;
+    producer_report_init(producer);
+    pthread_rwlock_init(&producer->lock, NULL);
+    error_set(error, "out of memory");
+    if (config->kafka.embedded)
+        producer->embedded = kafka_embedded_new(error);
+    if (producer->embedded != NULL)
+        producer->brokers = strdup(kafka_embedded_bootstrap(producer->embedded));
+    else if (!config->kafka.embedded)
+        producer->brokers = join(&config->kafka.brokers);
+    if (producer->brokers == NULL || producer_renew(producer, error) == -1)
+        producer_free(&producer);
+    return producer;
+}
+
+void producer_free(struct producer **producer_ptr)
+{
+    struct producer *producer = *producer_ptr;
+    if (producer == NULL)
+        return;
+    producer_report_fini(producer);
+    while (producer->topics != NULL) {
+        struct topic *topic = producer->topics;
+        producer->topics = topic->next;
+        topic_free(topic);
+    }
+    client_free(&producer->client, producer->loop);
+    client_free(&producer->alone, producer->loop);
+    kafka_embedded_free(&producer->embedded);
+    pthread_rwlock_destroy(&producer->lock);
+    free(producer->brokers);
+    free(producer);
+    *producer_ptr = NULL;
+}
+
+const char *producer_embedded(const struct producer *producer)
+{
+    return producer->embedded == NULL ? NULL : kafka_embedded_bootstrap(producer->embedded);
+}

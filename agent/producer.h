@@ -1,0 +1,70 @@
+/* The producer: hands payloads to librdkafka without a copy and learns of each message's outcome.
+ *
+ * Workers call producer_send(); everything else runs in the main thread. An outcome is final only
+ * with its delivery report (rdkafka.h: rd_kafka_message_t.err in a RD_KAFKA_EVENT_DR):
+ *   delivered         settled
+ *   for this record   too large, refused: sent once more alone, as the broker answers for a whole message set; then discarded,
+ *                     counted with its reason, settled
+ *   anything else     tried again, in order, with nothing new of that stream before it
+ *   fatal             (rd_kafka_fatal_error()) a new client is made and everything unacknowledged
+ *                     is sent again through it, in order, before anything new
+ * When librdkafka's queue is full, producer_send() says so and the stream stops reading until delivery reports
+ * make room. */
+#ifndef SPLASHDAM_PRODUCER_H
+#define SPLASHDAM_PRODUCER_H
+
+#include "agent/batch.h"
+#include "agent/config.h"
+
+#include <ev.h>
+
+struct producer;
+struct topic;
+
+/* Called in the main thread when a batch's last message has its outcome. */
+typedef void producer_finished_fn(struct batch_private *batch);
+/* Called in the main thread when what was blocked may go on. */
+typedef void producer_room_fn(void *arg);
+
+/* Reports that were looked at, on their way to being freed. librdkafka's messages were allocated in a worker's
+ * thread; freed in another one at the same time as it allocates more, both would wait for one heap's lock, so
+ * they go back to a worker. */
+struct spent {
+    struct spent *next;
+    void *event;
+};
+/* Called in the main thread with reports most of which are the stream's; true: taken, to be given to producer_free_spent(). */
+typedef bool producer_spent_fn(struct stream *stream, struct spent *spent);
+/* Any thread, while the producer lives. */
+void producer_free_spent(struct spent *spent);
+
+/* NULL and *error. The loop is the main thread's. `spent` may be NULL. */
+struct producer *producer_new(const struct config *config, struct ev_loop *loop,
+                              producer_finished_fn *finished, producer_spent_fn *spent,
+                              producer_room_fn *room, void *room_arg, struct error *error);
+/* Gives up what is still in flight: those batches are never finished. */
+void producer_free(struct producer **producer);
+
+#define PRODUCER_TOPICS_MAX 4096u
+
+/* A topic by name, made on first use; lives as long as the producer. NULL: not a valid name, more than
+ * PRODUCER_TOPICS_MAX, or no memory. Any thread. The first stream's partitioner holds for a topic. */
+struct topic *producer_topic(struct producer *producer, struct slice name, const char *partitioner);
+/* [a-zA-Z0-9._-]{1,249}, not "." or "..": Kafka's Topic.validate(). */
+bool producer_topic_name_valid(struct slice name);
+
+/* Sends the batch's records from next_send on. True: all are with the producer. False: blocked, call it
+ * again when there is room. Any worker; records need payload, key and topic. */
+bool producer_send(struct producer *producer, struct batch_private *batch);
+
+/* Is it a property of librdkafka's producer with an allowed value, and not one that the agent sets itself? */
+int producer_check_property(const char *name, const char *value, struct error *error);
+
+/* Would librdkafka make a producer of this configuration? Properties that are right one by one may not go together,
+ * and files that they name may be missing. Connects to nothing. -1 and *error. */
+int producer_check(const struct config *config, struct error *error);
+
+/* Where clients reach the embedded broker; NULL when it is not used. */
+const char *producer_embedded(const struct producer *producer);
+
+#endif

@@ -1,0 +1,376 @@
+/* Outcomes: delivery reports, deliveries that are tried again, and fatal errors. All of it runs in the main thread. */
+#include "agent/producer_inner.h"
+
+#include <stdlib.h>
+
+#define RETRY_FIRST 0.1 /* s until a failed delivery is tried again; doubles up to: */
+#define RETRY_MOST  5.0
+
+/* A message's opaque: its batch, with the lowest bit set when this is another try. */
+static struct batch_private *opaque_batch(const rd_kafka_message_t *message, bool *ret_again)
+{
+    uintptr_t opaque = (uintptr_t)message->_private;
+    *ret_again = (opaque & 1) != 0;
+    return (struct batch_private *)(opaque & ~(uintptr_t)1);
+}
+
+/* ---- outcomes ---- */
+
+static void settle_run(struct producer *producer)
+{
+    struct batch_private *batch = producer->run;
+    if (batch == NULL)
+        return;
+    producer->run = NULL;
+    struct stats *stats = &batch->stream->delivery;
+    stats_add(stats, STAT_delivered, producer->run_messages);
+    stats_add(stats, STAT_bytes_delivered, producer->run_bytes);
+    stats_add(stats, STAT_settled, producer->run_messages);
+    producer_settle(producer, batch, producer->run_messages);
+}
+
+static void release_hold(struct batch_private *batch)
+{
+    atomic_fetch_sub_explicit(&batch->stream->held, 1, memory_order_acq_rel);
+}
+
+static void delivered(struct producer *producer, struct batch_private *batch, bool again,
+                      size_t bytes)
+{
+    if (batch != producer->run) {
+        settle_run(producer);
+        producer->run = batch;
+        producer->run_messages = 0;
+        producer->run_bytes = 0;
+    }
+    producer->run_messages++;
+    producer->run_bytes += bytes;
+    if (again) {
+        producer->retry_after = RETRY_FIRST;
+        release_hold(batch);
+    }
+}
+
+static bool complain(struct producer *producer, rd_kafka_resp_err_t code, unsigned *ret_times)
+{
+    unsigned slot = (unsigned)(code + 1000) % COMPLAINTS;
+    if (producer->complaints[slot].code != code)
+        producer->complaints[slot].limit = (struct log_limit){0};
+    producer->complaints[slot].code = code;
+    return log_allowed(&producer->complaints[slot].limit, ret_times);
+}
+
+static void discard(struct producer *producer, struct batch_private *batch, bool again,
+                    const rd_kafka_message_t *message)
+{
+    struct stats *stats = &batch->stream->delivery;
+    unsigned times;
+    if (complain(producer, message->err, &times))
+        log_error("kafka", "a record is discarded: %s topic=%s bytes=%zu stream=%s times=%u",
+                  rd_kafka_err2str(message->err), rd_kafka_topic_name(message->rkt), message->len,
+                  batch->stream->config->name, times);
+    stats_add(stats, producer_discard_stat(message->err), 1);
+    stats_add(stats, STAT_settled, 1);
+    if (again)
+        release_hold(batch);
+    producer_settle(producer, batch, 1);
+}
+
+static void retry_later(struct producer *producer, struct batch_private *batch, bool again,
+                        const rd_kafka_message_t *message, bool alone)
+{
+    struct retry *retry = (struct retry *)malloc(sizeof(*retry));
+    const char *name = rd_kafka_topic_name(message->rkt);
+    if (retry == NULL) {
+        /* It stays unfinished: the position does not pass it and it is read again after a restart. */
+        log_error("kafka", "out of memory: a record has to wait for a restart topic=%s", name);
+        return;
+    }
+    *retry = (struct retry){.batch = batch,
+                            .topic = producer_topic_find(producer, slice_str(name)),
+                            .payload = message->payload,
+                            .payload_len = message->len,
+                            .key = message->key,
+                            .key_len = message->key_len,
+                            .partition = message->partition,
+                            .alone = alone};
+    assert(retry->topic != NULL);
+    *producer->last_retry = retry;
+    producer->last_retry = &retry->next;
+    stats_add(&batch->stream->delivery, STAT_retried, 1);
+    if (!again)
+        atomic_fetch_add_explicit(&batch->stream->held, 1, memory_order_acq_rel);
+}
+
+static void schedule_retries(struct producer *producer)
+{
+    bool pending = producer->retries != NULL || producer->dying != NULL;
+    if (!pending || ev_is_active(&producer->retry_timer))
+        return;
+    ev_timer_set(&producer->retry_timer, producer->retry_after, 0.);
+    ev_timer_start(producer->loop, &producer->retry_timer);
+    producer->retry_after *= 2;
+    if (producer->retry_after > RETRY_MOST)
+        producer->retry_after = RETRY_MOST;
+}
+
+static bool is_purged(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR__PURGE_QUEUE || code == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT;
+}
+
+void producer_reported(struct client *client, const rd_kafka_message_t *message)
+{
+    struct producer *producer = client->producer;
+    bool again;
+    struct batch_private *batch = opaque_batch(message, &again);
+    if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        delivered(producer, batch, again, message->len);
+        return;
+    }
+    settle_run(producer);
+    bool records_fault = producer_is_records_fault(message->err);
+    if (records_fault && client->alone) {
+        discard(producer, batch, again, message);
+        return;
+    }
+    unsigned times;
+    if (!is_purged(message->err) && !records_fault && complain(producer, message->err, &times))
+        log_warn("kafka", "a delivery failed and is tried again: %s topic=%s stream=%s times=%u",
+                 rd_kafka_err2str(message->err), rd_kafka_topic_name(message->rkt),
+                 batch->stream->config->name, times);
+    retry_later(producer, batch, again, message, records_fault || client->alone);
+}
+
+void producer_spent(struct client *client, rd_kafka_event_t *event)
+{
+    struct producer *producer = client->producer;
+    struct spent *spent = NULL;
+    if (producer->spent != NULL && producer->run != NULL)
+        spent = (struct spent *)malloc(sizeof(*spent));
+    if (spent != NULL) {
+        *spent = (struct spent){.event = event};
+        if (producer->spent(producer->run->stream, spent))
+            return;
+        free(spent);
+    }
+    rd_kafka_event_destroy(event);
+}
+
+void producer_free_spent(struct spent *spent)
+{
+    while (spent != NULL) {
+        struct spent *next = spent->next;
+        rd_kafka_event_destroy((rd_kafka_event_t *)spent->event);
+        free(spent);
+        spent = next;
+    }
+}
+
+/* ---- sending again ---- */
+
+static int compare_retries(const void *left, const void *right)
+{
+    const struct retry *a = *(struct retry *const *)left;
+    const struct retry *b = *(struct retry *const *)right;
+    if (a->batch->stream != b->batch->stream)
+        return a->batch->stream < b->batch->stream ? -1 : 1;
+    if (a->batch->sequence != b->batch->sequence)
+        return a->batch->sequence < b->batch->sequence ? -1 : 1;
+    int order = arena_order(&a->batch->out, (const char *)a->payload, (const char *)b->payload);
+    /* Empty payloads may share a place; then one is as good as the other. */
+    return order;
+}
+
+/* A purge reports what was queued and what was under way in no order that can be relied on. */
+static int sort_retries(struct producer *producer)
+{
+    size_t n = 0;
+    for (struct retry *r = producer->retries; r != NULL; r = r->next)
+        n++;
+    struct retry **all = (struct retry **)malloc((n + 1) * sizeof(struct retry *));
+    if (all == NULL)
+        return -1;
+    n = 0;
+    for (struct retry *r = producer->retries; r != NULL; r = r->next)
+        all[n++] = r;
+    qsort(all, n, sizeof(struct retry *), compare_retries);
+    producer->last_retry = &producer->retries;
+    for (size_t i = 0; i < n; i++) {
+        *producer->last_retry = all[i];
+        producer->last_retry = &all[i]->next;
+    }
+    *producer->last_retry = NULL;
+    free(all);
+    return 0;
+}
+
+static struct client *retry_client(struct producer *producer, const struct retry *retry)
+{
+    struct error error;
+    if (!retry->alone)
+        return producer->client;
+    if (producer->alone == NULL) {
+        producer->alone =
+            client_new(producer, producer->config, producer->brokers, true, producer->loop, &error);
+        if (producer->alone == NULL)
+            log_error("kafka", "%s", error.text);
+    }
+    return producer->alone;
+}
+
+/* 0: the client has it. */
+static rd_kafka_resp_err_t retry_send(struct producer *producer, const struct retry *retry)
+{
+    struct client *client = retry_client(producer, retry);
+    struct error error;
+    if (client == NULL)
+        return RD_KAFKA_RESP_ERR__STATE;
+    rd_kafka_topic_t *handle = retry->topic->handle;
+    if (retry->alone)
+        handle = client_topic(client, retry->topic->name, retry->topic->partitioner, &error);
+    if (handle == NULL)
+        return RD_KAFKA_RESP_ERR__STATE;
+    int result = rd_kafka_produce(handle, retry->partition, 0, retry->payload, retry->payload_len,
+                                  retry->key, retry->key_len, (void *)((uintptr_t)retry->batch | 1));
+    rd_kafka_resp_err_t code = result == 0 ? RD_KAFKA_RESP_ERR_NO_ERROR : rd_kafka_last_error();
+    if (retry->alone)
+        rd_kafka_topic_destroy(handle);
+    return code;
+}
+
+static void send_retries(struct producer *producer)
+{
+    if (producer->retries == NULL || producer->client == NULL || sort_retries(producer) == -1)
+        return;
+    producer->pass++;
+    struct retry **at = &producer->retries;
+    while (*at != NULL) {
+        struct retry *retry = *at;
+        rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__STATE;
+        if (retry->topic->blocked_pass != producer->pass)
+            code = retry_send(producer, retry);
+        if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            retry->topic->blocked_pass = producer->pass; /* what comes behind it waits, too */
+            at = &retry->next;
+            continue;
+        }
+        *at = retry->next;
+        free(retry);
+    }
+    producer->last_retry = at;
+    schedule_retries(producer);
+}
+
+/* ---- fatal errors: a new client ---- */
+
+static void retire(struct producer *producer, struct client *client)
+{
+    client->dying = true;
+    pthread_rwlock_wrlock(&producer->lock);
+    if (client == producer->client) {
+        producer->open = false;
+        producer->client = NULL;
+        for (struct topic *topic = producer->topics; topic != NULL; topic = topic->next) {
+            rd_kafka_topic_destroy(topic->handle);
+            topic->handle = NULL;
+        }
+    } else if (client == producer->alone) {
+        producer->alone = NULL;
+    }
+    pthread_rwlock_unlock(&producer->lock);
+    client->next = producer->dying;
+    producer->dying = client;
+    rd_kafka_purge(client->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
+                                   RD_KAFKA_PURGE_F_NON_BLOCKING);
+}
+
+void producer_failed(struct client *client, rd_kafka_resp_err_t code, const char *text)
+{
+    struct producer *producer = client->producer;
+    char fatal[512];
+    unsigned times;
+    if (client->dying)
+        return;
+    rd_kafka_resp_err_t cause = rd_kafka_fatal_error(client->rk, fatal, sizeof(fatal));
+    if (cause != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        log_error("kafka",
+                  "the producer failed: %s: %s; a new one is made and sends what was not "
+                  "acknowledged again",
+                  rd_kafka_err2name(cause), log_quote(fatal));
+        retire(producer, client);
+    } else if (complain(producer, code, &times)) {
+        log_warn("kafka", "%s: %s times=%u", rd_kafka_err2str(code), log_quote(text), times);
+    }
+}
+
+/* Frees dying clients that have reported everything; when none is left, goes on with a new one. */
+static void bury(struct producer *producer)
+{
+    struct error error;
+    struct client **at = &producer->dying;
+    while (*at != NULL) {
+        struct client *client = *at;
+        if (rd_kafka_outq_len(client->rk) > 0) {
+            at = &client->next;
+            continue;
+        }
+        *at = client->next;
+        client_free(&client, producer->loop);
+    }
+    if (producer->dying != NULL || producer->client != NULL)
+        return;
+    if (producer_renew(producer, &error) == -1) {
+        log_error("kafka", "%s", error.text);
+        exit(1); /* without a client nothing can be delivered; a restart loses nothing */
+    }
+    log_info("kafka", "a new producer goes on");
+    send_retries(producer);
+}
+
+void producer_polled(struct client *client)
+{
+    struct producer *producer = client->producer;
+    settle_run(producer);
+    schedule_retries(producer);
+    if (producer->dying != NULL)
+        bury(producer); /* may free the client */
+    producer->room(producer->room_arg);
+}
+
+/* ---- beginning and end ---- */
+
+static void on_retry(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop;
+    (void)events;
+    struct producer *producer = (struct producer *)timer->data;
+    if (producer->dying != NULL)
+        bury(producer);
+    send_retries(producer);
+    schedule_retries(producer);
+    producer->room(producer->room_arg);
+}
+
+void producer_report_init(struct producer *producer)
+{
+    producer->last_retry = &producer->retries;
+    producer->retry_after = RETRY_FIRST;
+    ev_timer_init(&producer->retry_timer, on_retry, 0., 0.);
+    producer->retry_timer.data = producer;
+}
+
+void producer_report_fini(struct producer *producer)
+{
+    ev_timer_stop(producer->loop, &producer->retry_timer);
+    while (producer->retries != NULL) {
+        struct retry *retry = producer->retries;
+        producer->retries = retry->next;
+        free(retry);
+    }
+    while (producer->dying != NULL) {
+        struct client *client = producer->dying;
+        producer->dying = client->next;
+        client_free(&client, producer->loop);
+    }
+}

@@ -1,0 +1,28 @@
+/* Where files that were being read have gone while the agent was down: looked for by identity among the other files
+ * of their folders. */
+#ifndef SPLASHDAM_SIBLINGS_H
+#define SPLASHDAM_SIBLINGS_H
+
+#include "agent/positions.h"
+
+struct sibling {
+    struct identity id;
+    uint64_t offset; /* delivered of it */
+    char *path;      /* its log's name */
+    char *found;     /* where it is now; NULL: not in its folder */
+    bool looked;     /* its folder could be read */
+};
+
+struct siblings {
+    struct sibling *items;
+    size_t n;
+    bool failed; /* out of memory: incomplete */
+};
+
+/* Those positions of the stream that nobody has claimed and whose log `wanted` accepts. */
+typedef bool siblings_wanted_fn(const char *path, void *arg);
+void siblings_find(struct siblings *siblings, struct positions *positions, const char *stream,
+                   siblings_wanted_fn *wanted, void *arg);
+void siblings_free(struct siblings *siblings);
+
+#endif

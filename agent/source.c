@@ -1,0 +1,309 @@
+#include "agent/source.h"
+
+#include "agent/lines.h"
+#include "agent/stream.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#define WANT_LEAST ((size_t)4096)
+
+/* ---- what a file is ---- */
+
+static int facts_of(int folder, const char *path, int flags, struct file_facts *ret_facts)
+{
+    struct statx stx;
+    if (statx(folder, path, flags, STATX_BASIC_STATS | STATX_BTIME, &stx) == -1)
+        return -1;
+    *ret_facts = (struct file_facts){
+        .id = {.dev = (dev_t)(((uint64_t)stx.stx_dev_major << 32) | stx.stx_dev_minor),
+               .ino = stx.stx_ino},
+        .size = stx.stx_size,
+        .links = stx.stx_nlink,
+        .regular = S_ISREG(stx.stx_mode),
+    };
+    if ((stx.stx_mask & STATX_BTIME) != 0)
+        ret_facts->id.birth = (int64_t)stx.stx_btime.tv_sec * 1000000000 + stx.stx_btime.tv_nsec;
+    return 0;
+}
+
+int file_facts(const char *path, struct file_facts *ret_facts)
+{
+    return facts_of(AT_FDCWD, path, 0, ret_facts);
+}
+
+int file_facts_fd(int fd, struct file_facts *ret_facts)
+{
+    return facts_of(fd, "", AT_EMPTY_PATH, ret_facts);
+}
+
+/* Files, not descriptors: brokers, the state folder and inotify must always find one free. */
+static atomic_uint files_open;
+static unsigned files_limit = UINT_MAX;
+
+void source_limit_files(unsigned limit)
+{
+    files_limit = limit;
+}
+
+void source_close_file(int fd)
+{
+    close(fd);
+    atomic_fetch_sub(&files_open, 1);
+}
+
+int source_open_file(const char *path, const struct identity *id)
+{
+    struct file_facts facts;
+    if (atomic_fetch_add(&files_open, 1) >= files_limit) {
+        atomic_fetch_sub(&files_open, 1);
+        errno = EMFILE;
+        return -1;
+    }
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    if (fd == -1) {
+        atomic_fetch_sub(&files_open, 1);
+        return -1;
+    }
+    if (file_facts_fd(fd, &facts) == 0 && facts.regular && identity_equal(&facts.id, id))
+        return fd;
+    source_close_file(fd);
+    errno = ESTALE; /* it changed between the look and the opening: looked at again soon */
+    return -1;
+}
+
+static ssize_t read_at(int fd, char *buffer, size_t len, uint64_t offset)
+{
+    ssize_t n;
+    do
+        n = pread(fd, buffer, len, (off_t)offset);
+    while (n == -1 && errno == EINTR);
+    return n;
+}
+
+static bool hash_agrees(int fd, uint64_t offset, const struct content_hash *hash)
+{
+    char bytes[FINGERPRINT_MAX];
+    if (hash->len == 0)
+        return true; /* nothing is known of it */
+    return hash->len <= sizeof(bytes) &&
+           read_at(fd, bytes, hash->len, offset) == (ssize_t)hash->len &&
+           XXH3_64bits(bytes, hash->len) == hash->hash;
+}
+
+enum source_content source_compare(int fd, uint64_t size, const struct mark *mark)
+{
+    if (size < mark->offset)
+        return CONTENT_SHORTER;
+    if (!hash_agrees(fd, 0, &mark->head) || mark->tail.len > mark->offset ||
+        !hash_agrees(fd, mark->offset - mark->tail.len, &mark->tail))
+        return CONTENT_OTHER;
+    return CONTENT_SAME;
+}
+
+void source_restart(struct source *source)
+{
+    source->offset = 0;
+    source->cut = false;
+    source->scanned = 0;
+    source->head = source->tail = (struct content_hash){0};
+    source->epoch++;
+}
+
+/* ---- reading ---- */
+
+/* Fingerprint of the file's first bytes, as far as complete lines of it were read. */
+static void update_head(struct source *source)
+{
+    char bytes[FINGERPRINT_MAX];
+    uint64_t len = source->offset < FINGERPRINT_MAX ? source->offset : FINGERPRINT_MAX;
+    if (source->head.len >= len || read_at(source->fd, bytes, len, 0) != (ssize_t)len)
+        return;
+    source->head = (struct content_hash){(uint32_t)len, XXH3_64bits(bytes, len)};
+}
+
+void source_mark(struct source *source, struct mark *ret_mark)
+{
+    char bytes[TAIL_MAX];
+    uint32_t len = source->offset < TAIL_MAX ? (uint32_t)source->offset : TAIL_MAX;
+    update_head(source);
+    *ret_mark = (struct mark){.offset = source->offset, .cut = source->cut, .head = source->head};
+    if (len > 0 && read_at(source->fd, bytes, len, source->offset - len) == (ssize_t)len)
+        ret_mark->tail = (struct content_hash){len, XXH3_64bits(bytes, len)};
+    source->tail = ret_mark->tail;
+}
+
+static void fill_mark(struct source *source, struct mark *mark, const char *consumed_end,
+                      size_t consumed)
+{
+    uint32_t len = consumed < TAIL_MAX ? (uint32_t)consumed : TAIL_MAX;
+    update_head(source);
+    *mark = (struct mark){
+        .offset = source->offset,
+        .cut = source->cut,
+        .head = source->head,
+        .tail = {len, XXH3_64bits(consumed_end - len, len)},
+    };
+    source->tail = mark->tail;
+}
+
+/* The next read asks for more when a line did not fit, for less when the batch had no room for
+ * all lines. */
+static void adapt_want(struct source *source, size_t asked, size_t got, size_t consumed)
+{
+    size_t usual = source->stream->read_size;
+    size_t most = source->stream->config->tail.max_line + 2;
+    if (most < usual)
+        most = usual;
+    if (consumed == 0 && got == asked)
+        source->want = asked * 2 > most ? most : asked * 2;
+    else if (got == asked && consumed < got / 4)
+        source->want = consumed * 2 > WANT_LEAST ? consumed * 2 : WANT_LEAST;
+    else
+        source->want = usual;
+}
+
+static int take_lines(struct source *source, struct batch_pool *pool, struct batch_private *batch,
+                      struct lines *lines)
+{
+    struct range *range = batch_add_range(pool, batch, &source->origin);
+    if (range == NULL) {
+        errno = ENOMEM;
+        return -1;
+    }
+    range->source = source;
+    range->begin = source->offset;
+    range->begin_cut = source->cut;
+    range->epoch = source->epoch;
+    lines->origin = (uint16_t)(batch->n_origins - 1);
+    lines_split(batch, lines);
+    source->offset += lines->consumed;
+    source->cut = lines->cut;
+    batch->cut_lines += lines->cut_lines;
+    batch->cut_bytes += lines->cut_bytes;
+    if (lines->consumed > 0)
+        fill_mark(source, &range->mark, lines->bytes.ptr + lines->consumed, lines->consumed);
+    else
+        batch_remove_last_range(pool, batch, range);
+    return 0;
+}
+
+/* How much more a batch that is not empty may take: what it holds is bounded, in one chunk. */
+static size_t room_of(const struct source *source, const struct batch_private *batch,
+                      const struct arena *arena)
+{
+    size_t most = source->stream->read_size;
+    size_t left = batch->n_read < most ? most - batch->n_read : 0;
+    size_t chunk = (size_t)(arena->end - arena->next);
+    chunk = chunk > ARENA_ALIGN ? chunk - ARENA_ALIGN : 0;
+    return left < chunk ? left : chunk;
+}
+
+/* Less than was scanned before is other text: looked through from its beginning. */
+static size_t scanned_of(const struct source *source, size_t asked, size_t got)
+{
+    if (source->scanned <= got)
+        return source->scanned;
+    return got < asked ? 0 : got;
+}
+
+/* Reads from offset on, and in the same call once more the bytes before it that were read last: *ret_changed when they are
+ * others now. A file that has become shorter than that gives 0; the caller asks for its size. */
+static ssize_t read_on(struct source *source, char *buffer, size_t want, bool *ret_changed)
+{
+    char before[TAIL_MAX];
+    ssize_t seen = source->tail.len;
+    struct iovec parts[2] = {{before, (size_t)seen}, {buffer, want}};
+    ssize_t n;
+    do
+        n = preadv(source->fd, parts, 2, (off_t)source->offset - seen);
+    while (n == -1 && errno == EINTR);
+    *ret_changed = n >= seen && seen > 0 && XXH3_64bits(before, (size_t)seen) != source->tail.hash;
+    return n == -1 ? -1 : n < seen ? 0 : n - seen;
+}
+
+enum source_read source_read(struct source *source, struct batch_pool *pool,
+                             struct batch_private *batch, int64_t time)
+{
+    struct arena *arena = source->stream->raw ? &batch->out : &batch->b.arena;
+    if (batch->n_origins == BATCH_ORIGINS || batch->b.n_records == BATCH_RECORDS)
+        return READ_FULL;
+    size_t want = source->want;
+    size_t room = batch->n_read == 0 ? want : room_of(source, batch, arena);
+    bool less = room < want;
+    if (less && (room < WANT_LEAST || want > source->stream->read_size))
+        return READ_FULL;
+    if (less)
+        want = room;
+    char *buffer = arena_reserve(arena, want);
+    if (buffer == NULL) {
+        errno = ENOMEM;
+        return READ_FAILED;
+    }
+    bool changed;
+    ssize_t n = read_on(source, buffer, want, &changed);
+    if (n == -1 || changed)
+        return n == -1 ? READ_FAILED : READ_CHANGED;
+    struct lines lines = {
+        .bytes = {buffer, (size_t)n},
+        .offset = source->offset,
+        .scanned = scanned_of(source, want, (size_t)n),
+        .max_line = source->stream->config->tail.max_line,
+        .time = time,
+        .cut = source->cut,
+    };
+    if (n > 0 && take_lines(source, pool, batch, &lines) == -1)
+        return READ_FAILED;
+    arena_commit(arena, buffer + lines.consumed);
+    batch->n_read += lines.consumed;
+    if (less && lines.consumed == 0 && (size_t)n == want)
+        return READ_FULL; /* a line that has room in the next batch */
+    adapt_want(source, want, (size_t)n, lines.consumed);
+    bool full = batch->b.n_records == BATCH_RECORDS;
+    source->scanned = full ? 0 : (size_t)n - lines.consumed;
+    if ((size_t)n < want && !full)
+        return READ_END;
+    return READ_MORE;
+}
+
+/* ---- ranges ---- */
+
+void source_commit_range(struct range *range)
+{
+    range->next = NULL;
+    *range->source->last = range;
+    range->source->last = &range->next;
+}
+
+void source_undo_range(struct range *range)
+{
+    struct source *source = range->source;
+    source->offset = range->begin;
+    source->cut = range->begin_cut;
+    source->tail = (struct content_hash){0}; /* not known any more */
+    source->scanned = 0;
+    source->want = WANT_LEAST;
+}
+
+bool source_advance(struct source *source, struct batch_pool *pool, struct mark *ret_mark)
+{
+    bool moved = false;
+    while (source->first != NULL && source->first->finished) {
+        struct range *range = source->first;
+        source->first = range->next;
+        if (source->first == NULL)
+            source->last = &source->first;
+        if (range->epoch == source->epoch) {
+            *ret_mark = range->mark;
+            moved = true;
+        }
+        batch_give_range(pool, range);
+    }
+    return moved;
+}

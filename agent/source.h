@@ -1,0 +1,94 @@
+/* A source: one file generation, read from where it was delivered to.
+ *
+ *      0          position.mark          offset            size
+ *      |-- delivered --|-- in flight: ranges --|-- not read --|
+ *                       first ─▶ … ─▶ last
+ *
+ * No byte that was read is kept for the next read: an incomplete last line is read once more when
+ * it has grown (`scanned` says how much of it is known to have no newline), so an idle source has no buffer. */
+#ifndef SPLASHDAM_SOURCE_H
+#define SPLASHDAM_SOURCE_H
+
+#include "agent/batch.h"
+#include "agent/positions.h"
+
+struct stream;
+
+struct source {
+    struct stream *stream;
+    char *path; /* where it is now, as far as known; also its node's key in the tail's tree */
+    int fd;
+    struct identity id;
+    struct position *position;
+    struct origin origin; /* path: under which it is shipped, the log's name */
+    uint64_t offset;      /* of the next byte to read */
+    bool cut;             /* offset stands inside a line of which the beginning was shipped */
+    size_t scanned;
+    size_t want;    /* bytes of the next read; grows for long lines, shrinks for many short ones */
+    uint32_t epoch; /* truncations seen */
+    struct content_hash head;
+    struct content_hash tail; /* of the bytes before offset: seen again at each read */
+    struct range *first;      /* ranges not finished, or behind one that is not */
+    struct range **last;
+
+    bool ready;      /* in the tail's queue */
+    bool named;      /* path is its name and stands in the tail's tree */
+    unsigned looked; /* the tail's rescan in which it was looked at last */
+    bool failed;     /* reading failed: not again before the next event or rescan */
+    struct source *next_ready;
+    struct source *next, **link; /* of all sources of the tail */
+    struct source *older; /* the generation of the same log that has to be read to its end first */
+    struct source *newer; /* the one that has this as its older */
+    int64_t quiet_since;  /* ns, monotonic: when a source without a name was last seen to grow */
+};
+
+/* What statx(2) tells of a file. */
+struct file_facts {
+    struct identity id;
+    uint64_t size;
+    uint32_t links;
+    bool regular;
+};
+int file_facts(const char *path, struct file_facts *ret_facts); /* -1 and errno */
+int file_facts_fd(int fd, struct file_facts *ret_facts);
+
+/* Opens a regular file for reading, and nothing else, without ever waiting: a FIFO, a device, or a file that changed
+ * meanwhile is -1 and errno. */
+int source_open_file(const char *path, const struct identity *id);
+void source_close_file(int fd);
+/* So many files may be open at once, over all workers; more are EMFILE. Before any is opened. */
+void source_limit_files(unsigned limit);
+
+enum source_content {
+    CONTENT_SAME,    /* what stands before the mark is what was read */
+    CONTENT_SHORTER, /* the file ends before the mark */
+    CONTENT_OTHER,   /* other bytes: another file with the same inode, or written anew */
+};
+/* Compares an open file with what is known of it; an error of pread(2) counts as OTHER. */
+enum source_content source_compare(int fd, uint64_t size, const struct mark *mark);
+
+/* The mark of a source that has nothing in flight, from what the file holds. */
+void source_mark(struct source *source, struct mark *ret_mark);
+
+/* The source begins at `offset` as if it were new: after a truncation. */
+void source_restart(struct source *source);
+
+enum source_read {
+    READ_MORE,    /* lines were read and there may be more */
+    READ_END,     /* everything that is there was read; an incomplete line may be left */
+    READ_FULL,    /* the batch has no room for what the source needs */
+    READ_FAILED,  /* errno */
+    READ_CHANGED, /* before offset stands something else than was read: truncated and written anew */
+};
+/* Reads once, appends what it holds to the batch as records and one range. */
+enum source_read source_read(struct source *source, struct batch_pool *pool,
+                             struct batch_private *batch, int64_t time);
+
+/* The batch is on its way: its range goes to the source's FIFO. */
+void source_commit_range(struct range *range);
+/* The batch could not be built: as if the range had not been read. */
+void source_undo_range(struct range *range);
+/* Frees ranges that are finished together with all before them; true when the mark moved, then in *ret_mark. */
+bool source_advance(struct source *source, struct batch_pool *pool, struct mark *ret_mark);
+
+#endif

@@ -1,0 +1,33 @@
+/* A stream in one worker: sources → chain → topic. */
+#ifndef SPLASHDAM_STREAM_H
+#define SPLASHDAM_STREAM_H
+
+#include "agent/batch.h"
+#include "agent/chain.h"
+#include "agent/config.h"
+#include "agent/stats.h"
+
+struct tail;
+struct topic;
+struct worker;
+
+struct stream {
+    const struct config_stream *config;
+    struct worker *worker;
+    struct slice host; /* host.name */
+    struct chain *chain;
+    struct tail *tail;
+    struct topic *topic;           /* when its name is constant */
+    struct batch_private *blocked; /* the producer has not taken all of it yet */
+    uint64_t next_sequence;        /* of its batches */
+    bool waits_for_room;           /* its share of the memory was used up */
+    size_t cost;                   /* of its batches in flight */
+    bool raw;              /* payloads are the bytes as read: these are kept until delivered */
+    size_t read_size;      /* bytes that a batch reads, but for longer lines */
+    size_t read_usual;     /* what it is when memory suffices */
+    struct stats stats;    /* written by the worker */
+    struct stats delivery; /* written by the main thread */
+    atomic_uint held; /* deliveries that the main thread has to try again first: nothing new meanwhile */
+};
+
+#endif

@@ -1,0 +1,69 @@
+/* The tail's inside, for the tail_*.c files only: tail.c finds files and follows them, tail_read.c
+ * reads them, tail_open.c brings back what was known before a restart, tail_names.c knows sources by name
+ * and by identity. */
+#ifndef SPLASHDAM_TAIL_INNER_H
+#define SPLASHDAM_TAIL_INNER_H
+
+#include "agent/log.h"
+#include "agent/stream.h"
+#include "agent/tail.h"
+
+enum complaint {
+    COMPLAINT_OPEN,
+    COMPLAINT_KIND,
+    COMPLAINT_READ,
+    COMPLAINT_TRUNCATED,
+    COMPLAINT_COUNT
+};
+
+struct tail {
+    struct stream *stream;
+    struct tail_place place;
+    struct source *sources;
+    void *by_path; /* tsearch(3) trees: the named ones, */
+    void *by_id;   /* and all; */
+    void *by_log;  /* the newest generation of each log */
+    struct source *first_ready, **last_ready;
+    bool started; /* the first look is over: what appears now is new */
+    bool wants_rescan;
+    unsigned nameless; /* sources without a name: looked at by tail_tick() */
+    unsigned rescans;  /* counted, for tail_prune() */
+    struct log_limit complaints[COMPLAINT_COUNT];
+};
+
+/* tail_names.c */
+struct source *tail_by_path(struct tail *tail, const char *path);
+struct source *tail_by_id(struct tail *tail, const struct identity *id);
+int tail_add_id(struct tail *tail, struct source *source); /* -1: no memory */
+void tail_remove_id(struct tail *tail, struct source *source);
+/* The newest generation of the log that bears this name, if one is being read. */
+struct source *tail_newest(struct tail *tail, const char *log);
+/* Makes it the newest one of its log. -1: no memory. */
+int tail_set_newest(struct tail *tail, struct source *source);
+/* Before it is freed. */
+void tail_unset_newest(struct tail *tail, struct source *source);
+/* Gives the source its name, taking it from whoever has it. */
+void tail_set_name(struct tail *tail, struct source *source, const char *path);
+/* It has no name any more; path stays, for people. */
+void tail_clear_name(struct tail *tail, struct source *source);
+
+/* tail.c */
+/* Opens a generation that is not being read yet. NULL: not now, or another worker has it. */
+struct source *tail_open_generation(struct tail *tail, const char *path,
+                                    const struct file_facts *facts);
+void tail_complain(struct tail *tail, enum complaint kind, const char *what, const char *path);
+void tail_truncated(struct tail *tail, struct source *source, uint64_t size);
+/* `source` has taken the name of `before`, which is read to its end first. */
+void tail_succeed(struct source *source, struct source *before);
+void tail_unlink_generations(struct source *source);
+void tail_free_source(struct tail *tail, struct source *source);
+
+/* tail_open.c */
+/* Forgets the positions of files that were finished, closed, and are gone by now. */
+void tail_prune(struct tail *tail);
+
+/* tail_read.c */
+void tail_make_ready(struct tail *tail, struct source *source);
+void tail_leave_ready(struct tail *tail, struct source *source);
+
+#endif

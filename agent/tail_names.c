@@ -1,0 +1,115 @@
+#include "agent/clock.h"
+#include "agent/tail_inner.h"
+
+#include <search.h>
+#include <stdlib.h>
+
+static int compare_path(const void *a, const void *b)
+{
+    return strcmp(((const struct source *)a)->path, ((const struct source *)b)->path);
+}
+
+static int compare_id(const void *left, const void *right)
+{
+    const struct identity *a = &((const struct source *)left)->id;
+    const struct identity *b = &((const struct source *)right)->id;
+    if (a->ino != b->ino)
+        return a->ino < b->ino ? -1 : 1;
+    if (a->dev != b->dev)
+        return a->dev < b->dev ? -1 : 1;
+    return a->birth < b->birth ? -1 : a->birth > b->birth;
+}
+
+struct source *tail_by_path(struct tail *tail, const char *path)
+{
+    union { /* only compared */
+        const char *in;
+        char *out;
+    } name = {path};
+    struct source wanted = {.path = name.out};
+    void *node = tfind(&wanted, &tail->by_path, compare_path);
+    return node == NULL ? NULL : *(struct source **)node;
+}
+
+struct source *tail_by_id(struct tail *tail, const struct identity *id)
+{
+    struct source wanted = {.id = *id};
+    void *node = tfind(&wanted, &tail->by_id, compare_id);
+    return node == NULL ? NULL : *(struct source **)node;
+}
+
+void tail_clear_name(struct tail *tail, struct source *source)
+{
+    if (!source->named)
+        return;
+    tdelete(source, &tail->by_path, compare_path);
+    source->named = false;
+    tail->nameless++;
+    source->quiet_since = clock_monotonic();
+}
+
+void tail_set_name(struct tail *tail, struct source *source, const char *path)
+{
+    struct source *other = tail_by_path(tail, path);
+    char *copy = strdup(path);
+    if (other == source || copy == NULL) {
+        free(copy);
+        return;
+    }
+    if (other != NULL)
+        tail_clear_name(tail, other);
+    tail_clear_name(tail, source);
+    free(source->path);
+    source->path = copy;
+    source->named = tsearch(source, &tail->by_path, compare_path) != NULL;
+    tail->nameless -= source->named;
+}
+
+int tail_add_id(struct tail *tail, struct source *source)
+{
+    if (tsearch(source, &tail->by_id, compare_id) == NULL)
+        return -1;
+    tail->nameless++; /* until it is given one */
+    return 0;
+}
+
+void tail_remove_id(struct tail *tail, struct source *source)
+{
+    tdelete(source, &tail->by_id, compare_id);
+    tail->nameless--;
+}
+
+/* ---- by log ---- */
+
+static int compare_log(const void *a, const void *b)
+{
+    return strcmp(((const struct source *)a)->origin.path.ptr,
+                  ((const struct source *)b)->origin.path.ptr);
+}
+
+struct source *tail_newest(struct tail *tail, const char *log)
+{
+    struct source wanted = {.origin.path = slice_str(log)};
+    void *node = tfind(&wanted, &tail->by_log, compare_log);
+    return node == NULL ? NULL : *(struct source **)node;
+}
+
+int tail_set_newest(struct tail *tail, struct source *source)
+{
+    struct source **node = (struct source **)tsearch(source, &tail->by_log, compare_log);
+    if (node == NULL)
+        return -1;
+    *node = source; /* the key is the same text */
+    return 0;
+}
+
+void tail_unset_newest(struct tail *tail, struct source *source)
+{
+    struct source **node = (struct source **)tfind(source, &tail->by_log, compare_log);
+    if (node == NULL || *node != source)
+        return;
+    if (source->older != NULL)
+        *node = source->older;
+    else
+        tdelete(source, &tail->by_log, compare_log);
+}

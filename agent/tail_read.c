@@ -1,0 +1,169 @@
+#include "agent/clock.h"
+#include "agent/tail_inner.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+/* ---- ready ---- */
+
+void tail_make_ready(struct tail *tail, struct source *source)
+{
+    if (source->ready)
+        return;
+    source->ready = true;
+    source->next_ready = NULL;
+    *tail->last_ready = source;
+    tail->last_ready = &source->next_ready;
+}
+
+/* Back to the front, for the next batch: behind others it might never find an empty one. */
+static void put_back(struct tail *tail, struct source *source)
+{
+    source->ready = true;
+    source->next_ready = tail->first_ready;
+    tail->first_ready = source;
+    if (source->next_ready == NULL)
+        tail->last_ready = &source->next_ready;
+}
+
+static struct source *take_ready(struct tail *tail)
+{
+    struct source *source = tail->first_ready;
+    tail->first_ready = source->next_ready;
+    if (tail->first_ready == NULL)
+        tail->last_ready = &tail->first_ready;
+    source->ready = false;
+    return source;
+}
+
+void tail_leave_ready(struct tail *tail, struct source *source)
+{
+    if (!source->ready)
+        return;
+    struct source **at = &tail->first_ready;
+    while (*at != source)
+        at = &(*at)->next_ready;
+    *at = source->next_ready;
+    if (*at == NULL)
+        tail->last_ready = at;
+    source->ready = false;
+}
+
+bool tail_ready(const struct tail *tail)
+{
+    return tail->first_ready != NULL;
+}
+
+/* ---- reading ---- */
+
+/* Has the generation before it something left? Asked after this one was seen to have data. */
+static bool waits_for_older(struct tail *tail, struct source *source)
+{
+    struct source *older = source->older;
+    struct file_facts facts;
+    if (older == NULL)
+        return false;
+    if (!older->failed && file_facts_fd(older->fd, &facts) == 0 &&
+        (older->ready || facts.size > older->offset + older->scanned)) {
+        tail_make_ready(tail, older);
+        tail_make_ready(tail, source);
+        return true;
+    }
+    if (older->older != NULL && waits_for_older(tail, older)) {
+        tail_make_ready(tail, source);
+        return true;
+    }
+    tail_unlink_generations(older);
+    return false;
+}
+
+/* Shorter than what was read of it, or `changed`: other text in its place. */
+static void look_for_truncation(struct tail *tail, struct source *source, bool changed)
+{
+    struct file_facts facts;
+    if (file_facts_fd(source->fd, &facts) == -1 || (!changed && facts.size >= source->offset))
+        return;
+    tail_truncated(tail, source, facts.size);
+    if (facts.size > 0)
+        tail_make_ready(tail, source);
+}
+
+static void read_failed(struct tail *tail, struct source *source)
+{
+    char what[128];
+    snprintf(what, sizeof(what), "cannot read a file, trying again later: %s", strerror(errno));
+    tail_complain(tail, COMPLAINT_READ, what, source->path);
+    source->failed = true;
+}
+
+/* False: the batch is full. */
+static bool fill_from(struct tail *tail, struct source *source, struct batch_private *batch,
+                      int64_t time)
+{
+    uint64_t before = source->offset;
+    switch (source_read(source, tail->place.pool, batch, time)) {
+    case READ_MORE: tail_make_ready(tail, source); return true;
+    case READ_END:
+        if (source->offset == before)
+            look_for_truncation(tail, source, false);
+        return true;
+    case READ_FULL: put_back(tail, source); return false;
+    case READ_CHANGED: look_for_truncation(tail, source, true); return true;
+    case READ_FAILED: read_failed(tail, source); return true;
+    }
+    return false;
+}
+
+void tail_fill(struct tail *tail, struct batch_private *batch)
+{
+    int64_t time = clock_real();
+    /* Every source that is ready now has one turn, so that none waits for a fast one. */
+    struct source *last = NULL;
+    for (struct source *s = tail->first_ready; s != NULL; s = s->next_ready)
+        last = s;
+    while (tail->first_ready != NULL) {
+        struct source *source = take_ready(tail);
+        bool more = waits_for_older(tail, source) || fill_from(tail, source, batch, time);
+        if (!more || source == last)
+            break;
+    }
+}
+
+/* ---- batches ---- */
+
+void tail_commit(struct batch_private *batch)
+{
+    for (struct range *range = batch->ranges; range != NULL; range = range->batch_next)
+        source_commit_range(range);
+}
+
+void tail_undo(struct batch_private *batch)
+{
+    struct range *ranges[BATCH_ORIGINS];
+    size_t n = 0;
+    for (struct range *range = batch->ranges; range != NULL; range = range->batch_next)
+        ranges[n++] = range;
+    while (n > 0) { /* last first: a source may have more than one */
+        struct range *range = ranges[--n];
+        struct tail *tail = range->source->stream->tail;
+        source_undo_range(range);
+        tail_make_ready(tail, range->source);
+        batch_give_range(tail->place.pool, range);
+    }
+    batch->ranges = NULL;
+}
+
+void tail_finished(struct batch_private *batch)
+{
+    struct tail *tail = batch->stream->tail;
+    struct mark mark;
+    for (struct range *range = batch->ranges; range != NULL; range = range->batch_next)
+        range->finished = true;
+    for (struct range *range = batch->ranges, *next; range != NULL; range = next) {
+        struct source *source = range->source;
+        next = range->batch_next;
+        if (source->first == range && source_advance(source, tail->place.pool, &mark))
+            positions_set(tail->place.positions, source->position, &mark);
+    }
+    batch->ranges = NULL;
+}

@@ -1,0 +1,223 @@
+#include "agent/watch.h"
+
+#include "agent/log.h"
+
+#include <errno.h>
+#include <inotifytools/inotifytools.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#define MASK_PARENT (IN_CREATE | IN_MOVED_TO | IN_ONLYDIR)
+#define MASK_LEAF                                                                  \
+    (IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_MODIFY | IN_ATTRIB | \
+     IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
+
+/* One path of a watched folder; the same folder may have more than one. */
+struct folder {
+    struct folder *next;
+    int wd;
+    char path[];
+};
+
+struct watch {
+    struct ev_loop *loop;
+    struct ev_io watcher;
+    int fd;
+    watch_event_fn *event;
+    void *arg;
+    struct folder **by_wd; /* chains; wd modulo size */
+    size_t size;
+    size_t count;
+    struct log_limit complaint;
+    struct log_limit overflow;
+};
+
+static void on_events(struct ev_loop *loop, struct ev_io *watcher, int events);
+
+struct watch *watch_open(struct ev_loop *loop, watch_event_fn *event, void *arg)
+{
+    struct watch *watch = (struct watch *)calloc(1, sizeof(*watch));
+    if (watch == NULL)
+        return NULL;
+    watch->size = 256;
+    watch->by_wd = (struct folder **)calloc(watch->size, sizeof(struct folder *));
+    watch->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (watch->fd == -1 || watch->by_wd == NULL) {
+        int saved = errno;
+        if (watch->fd != -1)
+            close(watch->fd);
+        free(watch->by_wd);
+        free(watch);
+        errno = saved;
+        return NULL;
+    }
+    watch->loop = loop;
+    watch->event = event;
+    watch->arg = arg;
+    ev_io_init(&watch->watcher, on_events, watch->fd, EV_READ);
+    watch->watcher.data = watch;
+    ev_io_start(loop, &watch->watcher);
+    return watch;
+}
+
+void watch_close(struct watch **watch_ptr)
+{
+    struct watch *watch = *watch_ptr;
+    if (watch == NULL)
+        return;
+    ev_io_stop(watch->loop, &watch->watcher);
+    close(watch->fd);
+    for (size_t i = 0; i < watch->size; i++) {
+        while (watch->by_wd[i] != NULL) {
+            struct folder *folder = watch->by_wd[i];
+            watch->by_wd[i] = folder->next;
+            free(folder);
+        }
+    }
+    free(watch->by_wd);
+    free(watch);
+    *watch_ptr = NULL;
+}
+
+void watch_pause(struct watch *watch, bool paused)
+{
+    if (paused)
+        ev_io_stop(watch->loop, &watch->watcher);
+    else
+        ev_io_start(watch->loop, &watch->watcher);
+}
+
+static struct folder **chain_of(struct watch *watch, int wd)
+{
+    return &watch->by_wd[(size_t)wd % watch->size];
+}
+
+static void grow(struct watch *watch)
+{
+    size_t size = watch->size * 4;
+    struct folder **old = watch->by_wd;
+    size_t old_size = watch->size;
+    struct folder **by_wd = (struct folder **)calloc(size, sizeof(struct folder *));
+    if (by_wd == NULL)
+        return; /* slower, not wrong */
+    watch->by_wd = by_wd;
+    watch->size = size;
+    for (size_t i = 0; i < old_size; i++) {
+        while (old[i] != NULL) {
+            struct folder *folder = old[i];
+            old[i] = folder->next;
+            struct folder **chain = chain_of(watch, folder->wd);
+            folder->next = *chain;
+            *chain = folder;
+        }
+    }
+    free(old);
+}
+
+static void complain(struct watch *watch, const char *path, int error)
+{
+    unsigned times;
+    if (error == ENOENT || error == ENOTDIR || !log_allowed(&watch->complaint, &times))
+        return;
+    if (error == ENOSPC)
+        log_error(
+            "watch",
+            "the inotify watches of this user are used up: raise fs.inotify.max_user_watches "
+            "(now %d); until then folders are only looked at from time to time path=%s times=%u",
+            inotifytools_get_max_user_watches(), log_quote(path), times);
+    else
+        log_warn("watch", "cannot watch a folder: %s path=%s times=%u", strerror(error),
+                 log_quote(path), times);
+}
+
+int watch_folder(struct watch *watch, const char *path, bool leaf)
+{
+    int wd = inotify_add_watch(watch->fd, path, (leaf ? MASK_LEAF : MASK_PARENT) | IN_MASK_ADD);
+    if (wd == -1) {
+        int saved = errno;
+        complain(watch, path, saved);
+        errno = saved;
+        return -1;
+    }
+    for (struct folder *f = *chain_of(watch, wd); f != NULL; f = f->next)
+        if (f->wd == wd && strcmp(f->path, path) == 0)
+            return 0;
+    size_t len = strlen(path);
+    struct folder *folder = (struct folder *)malloc(sizeof(*folder) + len + 1);
+    if (folder == NULL)
+        return -1;
+    folder->wd = wd;
+    memcpy(folder->path, path, len + 1);
+    struct folder **chain = chain_of(watch, wd);
+    folder->next = *chain;
+    *chain = folder;
+    if (++watch->count > watch->size * 2)
+        grow(watch);
+    log_debug("watch", "watching a folder path=%s", log_quote(path));
+    return 0;
+}
+
+/* IN_IGNORED: the kernel has dropped the watch; the number may be used again. */
+static void forget(struct watch *watch, int wd)
+{
+    struct folder **at = chain_of(watch, wd);
+    while (*at != NULL) {
+        struct folder *folder = *at;
+        if (folder->wd != wd) {
+            at = &folder->next;
+            continue;
+        }
+        *at = folder->next;
+        free(folder);
+        watch->count--;
+    }
+}
+
+static void take_event(struct watch *watch, const struct inotify_event *event)
+{
+    unsigned times;
+    if ((event->mask & IN_Q_OVERFLOW) != 0) {
+        if (log_allowed(&watch->overflow, &times))
+            log_warn("watch",
+                     "inotify lost events (fs.inotify.max_queued_events): looking at "
+                     "all files anew times=%u",
+                     times);
+        watch->event(NULL, event->mask, watch->arg);
+        return;
+    }
+    for (struct folder *f = *chain_of(watch, event->wd), *next; f != NULL; f = next) {
+        char path[PATH_MAX + NAME_MAX + 2];
+        next = f->next;
+        if (f->wd != event->wd)
+            continue;
+        const char *slash = f->path[1] == '\0' ? "" : "/";
+        const char *name = event->len > 0 ? event->name : "";
+        snprintf(path, sizeof(path), "%s%s%s", f->path, *name == '\0' ? "" : slash, name);
+        watch->event(path, event->mask, watch->arg);
+    }
+    if ((event->mask & IN_IGNORED) != 0)
+        forget(watch, event->wd);
+}
+
+static void on_events(struct ev_loop *loop, struct ev_io *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    struct watch *watch = (struct watch *)watcher->data;
+    _Alignas(struct inotify_event) char buffer[32 * 1024];
+    ssize_t len = read(watch->fd, buffer, sizeof(buffer));
+    if (len == -1) {
+        if (errno != EAGAIN && errno != EINTR)
+            log_error("watch", "inotify: %s", strerror(errno));
+        return;
+    }
+    for (char *at = buffer; at < buffer + len;) {
+        const struct inotify_event *event = (const struct inotify_event *)(void *)at;
+        at += sizeof(*event) + event->len;
+        take_event(watch, event);
+    }
+}

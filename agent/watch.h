@@ -1,0 +1,25 @@
+/* Folders watched by one inotify descriptor, a worker's. Folders, not files: thousands of logs in a
+ * folder cost one watch, and a file is seen from its birth. */
+#ifndef SPLASHDAM_WATCH_H
+#define SPLASHDAM_WATCH_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct watch;
+
+/* A path changed; mask as inotify(7) has it. path NULL: events were lost (IN_Q_OVERFLOW): look at everything. */
+typedef void watch_event_fn(const char *path, uint32_t mask, void *arg);
+
+struct watch *watch_open(struct ev_loop *loop, watch_event_fn *event,
+                         void *arg); /* NULL and errno */
+void watch_close(struct watch **watch);
+/* Stops and starts the delivery of events; the kernel keeps them. */
+void watch_pause(struct watch *watch, bool paused);
+
+/* Watches a folder; doing it again is cheap. With `leaf`, also for what is written to its files.
+ * -1 and errno: ENOSPC when the user's watches are used up (logged, with what to raise). */
+int watch_folder(struct watch *watch, const char *path, bool leaf);
+
+#endif

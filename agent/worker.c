@@ -1,0 +1,548 @@
+#include "agent/worker.h"
+
+#include "agent/clock.h"
+#include "agent/log.h"
+#include "agent/ship.h"
+#include "agent/stream.h"
+#include "agent/tail.h"
+#include "agent/template.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define ROUND_BATCHES 8     /* batches of a stream before the others and events have their turn */
+#define GATHER_S      0.004 /* events that follow each other faster are looked at together */
+#define TICK_S        1.0
+#define RESCAN_GAP    (50 * NS_PER_MS) /* between two looks at everything that events asked for */
+#define RETRY_S       0.1              /* after memory ran out */
+#define READ_LEAST    ((size_t)4096)   /* bytes that a batch reads when memory is short */
+/* A stream may have SHARE times the memory that is still free; once that is used up, it goes on when
+ * it has SHARE_AGAIN times of it, so that it does not wake for every batch that comes back. */
+#define SHARE         8
+#define SHARE_AGAIN   3
+#define SCRATCH_LIMIT ((size_t)1 << 30)
+
+struct worker {
+    const struct config *config;
+    int index;
+    struct producer *producer;
+    pthread_t thread;
+    struct ev_loop *loop;
+    struct ev_async wake;
+    struct ev_idle more;    /* runs while there is something to read and room for it */
+    struct ev_timer gather; /* until then events are left to collect */
+    struct ev_timer tick;
+    struct ev_timer rescan;
+    struct watch *watch;
+    struct batch_pool pool;
+    size_t n_streams;
+    struct stream *streams;
+    size_t cost; /* of all batches in flight */
+    size_t budget;
+    int64_t last_round; /* ns, monotonic */
+    int64_t last_rescan;
+
+    /* From outside: */
+    struct batch_inbox inbox;
+    _Atomic(struct spent *) spent;
+    atomic_bool waiting; /* for room in the producer */
+    atomic_bool stop_reading;
+    atomic_bool stopped; /* the worker has seen it: nothing new comes */
+    atomic_bool quit;
+    atomic_uint outstanding;
+};
+
+/* ---- a batch's way ---- */
+
+static size_t cost_of(const struct batch_private *batch)
+{
+    return sizeof(*batch) + batch->out.size + (size_t)batch->n_messages * BATCH_MESSAGE_COST;
+}
+
+static void batch_done(struct worker *worker, struct batch_private *batch)
+{
+    tail_finished(batch);
+    batch->stream->cost -= batch->cost;
+    worker->cost -= batch->cost;
+    batch_give(&worker->pool, batch);
+    atomic_fetch_sub_explicit(&worker->outstanding, 1, memory_order_release);
+}
+
+/* Dynamic shares: a stream alone has nearly all of the memory, and one that is stuck leaves room
+ * for the others. */
+static bool has_room(const struct worker *worker, struct stream *stream)
+{
+    size_t left = worker->cost < worker->budget ? worker->budget - worker->cost : 0;
+    size_t share = stream->waits_for_room ? SHARE_AGAIN : SHARE;
+    bool room = stream->cost == 0 || stream->cost <= share * left;
+    stream->waits_for_room = !room;
+    return room;
+}
+
+static void count_batch(struct batch_private *batch, uint64_t discarded_topic,
+                        uint64_t discarded_memory, uint64_t replaced)
+{
+    struct stats *stats = &batch->stream->stats;
+    stats_begin(stats);
+    stats_add(stats, STAT_read, batch->b.n_records);
+    stats_add(stats, STAT_bytes_read, batch->n_read);
+    stats_add(stats, STAT_dropped, batch->b.n_dropped);
+    stats_add(stats, STAT_discarded_topic, discarded_topic);
+    stats_add(stats, STAT_discarded_memory, discarded_memory);
+    stats_add(stats, STAT_entered, batch->n_messages);
+    stats_add(stats, STAT_parse_failed, batch->b.n_failed);
+    stats_add(stats, STAT_regex_limited, batch->b.n_limited);
+    stats_add(stats, STAT_cut_lines, batch->cut_lines);
+    stats_add(stats, STAT_cut_bytes, batch->cut_bytes);
+    stats_add(stats, STAT_invalid_utf8, replaced);
+    stats_end(stats);
+}
+
+static uint32_t count_left(const struct batch_private *batch)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < batch->b.n_records; i++)
+        n += record_is_left(&batch->b.records[i]);
+    return n;
+}
+
+/* Chain and encoding. -1: no memory. */
+static int build(struct worker *worker, struct batch_private *batch, uint64_t *ret_discarded,
+                 uint64_t *ret_replaced)
+{
+    struct stream *stream = batch->stream;
+    bool fields = !stream->raw || chain_step_count(stream->chain) > 0 || stream->topic == NULL ||
+                  stream->config->ship.key != NULL;
+    for (uint32_t i = 0; fields && i < batch->b.n_records; i++) {
+        struct record *record = &batch->b.records[i];
+        if (record_add(&batch->b, record, SLICE("message"), record->line, FIELD_STRING) == -1)
+            return -1;
+    }
+    if (chain_run(stream->chain, &batch->b) == -1)
+        return -1;
+    return ship_prepare(worker->producer, batch, ret_discarded, ret_replaced);
+}
+
+/* Gives it to the producer; false: it takes no more for now, and the batch waits in `blocked`. */
+static bool send(struct worker *worker, struct batch_private *batch)
+{
+    struct stream *stream = batch->stream;
+    bool sent = producer_send(worker->producer, batch);
+    if (!sent) {
+        /* Room that came after the first try would not wake us: say that we wait, then try again. */
+        atomic_store(&worker->waiting, true);
+        sent = producer_send(worker->producer, batch);
+    }
+    stream->blocked = sent ? NULL : batch;
+    if (!sent)
+        return false;
+    batch_drop_records(&worker->pool, batch);
+    if (batch->finished_here || batch->n_messages == 0)
+        batch_done(worker, batch);
+    return true;
+}
+
+/* A single line that needs more memory than a batch may have can't be shipped. When it is the system that
+ * has none, it is tried again. */
+static bool discard_last(struct batch_private *batch, uint64_t *discarded)
+{
+    const struct arena *scratch = &batch->b.arena;
+    const struct arena *out = &batch->out;
+    bool limited = scratch->overflowed || out->overflowed;
+    if (batch->b.n_records != 1 || !limited || scratch->starved || out->starved)
+        return false;
+    batch->b.records[0].flags |= RECORD_DISCARDED;
+    batch->b.n_dropped = 0;
+    *discarded = 1;
+    log_error("worker", "a record is discarded: it does not fit into memory stream=%s",
+              batch->stream->config->name);
+    return true;
+}
+
+static void again_later(struct worker *worker)
+{
+    ev_timer_stop(worker->loop, &worker->gather);
+    ev_timer_set(&worker->gather, RETRY_S, 0.);
+    ev_timer_start(worker->loop, &worker->gather);
+}
+
+/* Reads and sends one batch. False: nothing more of this stream for now. */
+static bool round_of(struct worker *worker, struct stream *stream)
+{
+    uint64_t discarded_topic = 0, discarded_memory = 0, replaced = 0;
+    struct batch_private *batch = batch_take(&worker->pool, stream->host);
+    if (batch == NULL) {
+        again_later(worker);
+        return false;
+    }
+    batch->stream = stream;
+    batch->sequence = stream->next_sequence++;
+    tail_fill(stream->tail, batch);
+    if (batch->ranges == NULL) {
+        bool starved = batch->b.arena.overflowed || batch->out.overflowed;
+        batch_give(&worker->pool, batch);
+        if (starved)
+            again_later(worker);
+        return !starved && tail_ready(stream->tail);
+    }
+    if (build(worker, batch, &discarded_topic, &replaced) == -1 &&
+        !discard_last(batch, &discarded_memory)) {
+        tail_undo(batch);
+        batch_give(&worker->pool, batch);
+        again_later(worker);
+        stream->read_size =
+            READ_LEAST; /* in the end a batch of one line fits, or that line is discarded */
+        return false;
+    }
+    if (stream->read_size < stream->read_usual) /* back to what is usual, step by step */
+        stream->read_size =
+            stream->read_size * 2 < stream->read_usual ? stream->read_size * 2 : stream->read_usual;
+    batch_shrink(batch);
+    batch->n_messages = count_left(batch);
+    atomic_store_explicit(&batch->unfinished, batch->n_messages, memory_order_relaxed);
+    batch->cost = cost_of(batch);
+    stream->cost += batch->cost;
+    worker->cost += batch->cost;
+    atomic_fetch_add_explicit(&worker->outstanding, 1, memory_order_relaxed);
+    count_batch(batch, discarded_topic, discarded_memory, replaced);
+    tail_commit(batch);
+    return send(worker, batch);
+}
+
+/* True: the stream could go on at once. */
+static bool pump_stream(struct worker *worker, struct stream *stream)
+{
+    if (stream->blocked != NULL && !send(worker, stream->blocked))
+        return false;
+    for (int i = 0; i < ROUND_BATCHES; i++) {
+        if (atomic_load_explicit(&worker->stop_reading, memory_order_relaxed) ||
+            !tail_ready(stream->tail) || !has_room(worker, stream))
+            return false;
+        if (!round_of(worker, stream))
+            return false;
+    }
+    return true;
+}
+
+/* The tick runs only while there is something that no event will tell of: an idle worker sleeps. */
+static void set_tick(struct worker *worker)
+{
+    bool wanted = false;
+    for (size_t i = 0; !atomic_load(&worker->stopped) && i < worker->n_streams; i++)
+        wanted |= tail_restless(worker->streams[i].tail);
+    if (wanted && !ev_is_active(&worker->tick))
+        ev_timer_again(worker->loop, &worker->tick);
+    else if (!wanted)
+        ev_timer_stop(worker->loop, &worker->tick);
+}
+
+static void pump(struct worker *worker)
+{
+    bool more = false;
+    for (size_t i = 0; i < worker->n_streams; i++)
+        more |= pump_stream(worker, &worker->streams[i]);
+    if (more)
+        ev_idle_start(worker->loop, &worker->more);
+    else
+        ev_idle_stop(worker->loop, &worker->more);
+    worker->last_round = clock_monotonic();
+    set_tick(worker);
+}
+
+/* ---- what wakes a worker ---- */
+
+static void on_more(struct ev_loop *loop, struct ev_idle *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    pump((struct worker *)watcher->data);
+}
+
+static void stop_reading(struct worker *worker)
+{
+    atomic_store(&worker->stopped, true);
+    watch_pause(worker->watch, true);
+    ev_timer_stop(worker->loop, &worker->gather);
+    ev_timer_stop(worker->loop, &worker->tick);
+    ev_timer_stop(worker->loop, &worker->rescan);
+}
+
+static void on_wake(struct ev_loop *loop, struct ev_async *watcher, int events)
+{
+    (void)events;
+    struct worker *worker = (struct worker *)watcher->data;
+    producer_free_spent(atomic_exchange_explicit(&worker->spent, NULL, memory_order_acquire));
+    struct batch_private *batch = batch_inbox_take(&worker->inbox);
+    while (batch != NULL) {
+        struct batch_private *next = batch->next;
+        batch_done(worker, batch);
+        batch = next;
+    }
+    if (!atomic_load(&worker->stopped) && atomic_load(&worker->stop_reading))
+        stop_reading(worker);
+    if (atomic_load(&worker->quit))
+        ev_break(loop, EVBREAK_ALL);
+    pump(worker);
+}
+
+/* Folders that come in a burst are looked at together. */
+static void rescan_if_wanted(struct worker *worker)
+{
+    int64_t now = clock_monotonic();
+    if (now - worker->last_rescan < RESCAN_GAP)
+        return; /* the next tick does it */
+    worker->last_rescan = now;
+    for (size_t i = 0; i < worker->n_streams; i++)
+        if (tail_wants_rescan(worker->streams[i].tail))
+            tail_rescan(worker->streams[i].tail);
+}
+
+static void on_gathered(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop;
+    (void)events;
+    struct worker *worker = (struct worker *)timer->data;
+    watch_pause(worker->watch, false);
+    rescan_if_wanted(worker);
+    pump(worker);
+}
+
+/* Events come one by one from the watch; the reading is done once, after them. A writer that writes line by line
+ * a hundred thousand times a second does not wake us as often: what follows within GATHER_S waits. */
+static void on_event(const char *path, uint32_t mask, void *arg)
+{
+    struct worker *worker = (struct worker *)arg;
+    for (size_t i = 0; i < worker->n_streams; i++)
+        tail_event(worker->streams[i].tail, path, mask);
+    if (ev_is_active(&worker->gather))
+        return;
+    int64_t quiet = clock_monotonic() - worker->last_round;
+    bool busy = quiet < (int64_t)(GATHER_S * 1e9);
+    if (busy)
+        watch_pause(worker->watch, true);
+    ev_timer_set(&worker->gather, busy ? GATHER_S : 0., 0.);
+    ev_timer_start(worker->loop, &worker->gather);
+}
+
+static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop;
+    (void)events;
+    struct worker *worker = (struct worker *)timer->data;
+    rescan_if_wanted(worker);
+    for (size_t i = 0; i < worker->n_streams; i++)
+        tail_tick(worker->streams[i].tail);
+    pump(worker);
+}
+
+static void on_rescan(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop;
+    (void)events;
+    struct worker *worker = (struct worker *)timer->data;
+    for (size_t i = 0; i < worker->n_streams; i++)
+        tail_rescan(worker->streams[i].tail);
+    pump(worker);
+}
+
+/* ---- start and stop ---- */
+
+static int open_stream(struct worker *worker, struct positions *positions, size_t i,
+                       struct error *error)
+{
+    const struct config *config = worker->config;
+    struct stream *stream = &worker->streams[i];
+    struct slice topic;
+    stream->config = &config->streams[i];
+    stream->worker = worker;
+    stream->host = slice_str(config->host);
+    stream->raw = stream->config->ship.encode == ENCODE_RAW;
+    stream->read_usual = stream->raw ? ARENA_CHUNK_ROOM : READ_LEAST * 12;
+    stream->read_size = stream->read_usual;
+    stream->chain = chain_open(config, stream->config->chain, error);
+    if (stream->chain == NULL)
+        return -1;
+    if (template_constant(stream->config->ship.topic, &topic)) {
+        stream->topic = producer_topic(worker->producer, topic, stream->config->ship.partitioner);
+        if (stream->topic == NULL)
+            return error_set(error, "stream %s: cannot use its topic", stream->config->name);
+    }
+    struct tail_place place = {worker->watch, positions, &worker->pool, worker->index,
+                               (int)config->agent.workers};
+    stream->tail = tail_open(stream, &place, error);
+    return stream->tail == NULL ? -1 : 0;
+}
+
+/* Seconds; all streams of a worker are looked at together. */
+static double shortest_rescan(const struct config *config)
+{
+    int64_t ms = config->streams[0].tail.rescan;
+    for (size_t i = 1; i < config->n_streams; i++)
+        if (config->streams[i].tail.rescan < ms)
+            ms = config->streams[i].tail.rescan;
+    return (double)ms / 1000;
+}
+
+static int open_loop(struct worker *worker, struct error *error)
+{
+    worker->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
+    if (worker->loop == NULL)
+        return error_set(error, "cannot make an event loop: %s", strerror(errno));
+    worker->watch = watch_open(worker->loop, on_event, worker);
+    if (worker->watch == NULL)
+        return error_set(error, "cannot use inotify: %s%s", strerror(errno),
+                         errno == EMFILE ? "; raise fs.inotify.max_user_instances" : "");
+    ev_async_init(&worker->wake, on_wake);
+    ev_idle_init(&worker->more, on_more);
+    ev_timer_init(&worker->gather, on_gathered, 0., 0.);
+    ev_timer_init(&worker->tick, on_tick, TICK_S, TICK_S);
+    double rescan = shortest_rescan(worker->config);
+    ev_timer_init(&worker->rescan, on_rescan, rescan, rescan);
+    worker->wake.data = worker->more.data = worker->gather.data = worker;
+    worker->tick.data = worker->rescan.data = worker;
+    ev_async_start(worker->loop, &worker->wake);
+    ev_timer_start(worker->loop, &worker->rescan);
+    return 0;
+}
+
+struct worker *worker_new(const struct config *config, int index, struct producer *producer,
+                          struct positions *positions, struct error *error)
+{
+    struct worker *worker = (struct worker *)calloc(1, sizeof(*worker));
+    if (worker != NULL)
+        worker->streams = (struct stream *)calloc(config->n_streams, sizeof(struct stream));
+    if (worker == NULL || worker->streams == NULL) {
+        free(worker);
+        error_set(error, "out of memory");
+        return NULL;
+    }
+    worker->config = config;
+    worker->index = index;
+    worker->producer = producer;
+    worker->budget = config->agent.memory / (size_t)config->agent.workers;
+    batch_pool_init(&worker->pool, worker->budget / ARENA_CHUNK + 8, SCRATCH_LIMIT);
+    int result = open_loop(worker, error);
+    for (size_t i = 0; result == 0 && i < config->n_streams; i++) {
+        worker->n_streams = i + 1;
+        result = open_stream(worker, positions, i, error);
+    }
+    if (result == -1)
+        worker_free(&worker);
+    return worker;
+}
+
+static void *worker_main(void *arg)
+{
+    struct worker *worker = (struct worker *)arg;
+    char name[16];
+    snprintf(name, sizeof(name), "worker %d", worker->index);
+    pthread_setname_np(pthread_self(), name);
+    pump(worker);
+    ev_run(worker->loop, 0);
+    return NULL;
+}
+
+int worker_start(struct worker *worker)
+{
+    int error = pthread_create(&worker->thread, NULL, worker_main, worker);
+    errno = error;
+    return error == 0 ? 0 : -1;
+}
+
+void worker_stop_reading(struct worker *worker)
+{
+    atomic_store(&worker->stop_reading, true);
+    ev_async_send(worker->loop, &worker->wake);
+}
+
+void worker_join(struct worker *worker)
+{
+    atomic_store(&worker->quit, true);
+    ev_async_send(worker->loop, &worker->wake);
+    pthread_join(worker->thread, NULL);
+    producer_free_spent(atomic_exchange(&worker->spent, NULL));
+}
+
+void worker_free(struct worker **worker_ptr)
+{
+    struct worker *worker = *worker_ptr;
+    if (worker == NULL)
+        return;
+    for (size_t i = 0; i < worker->n_streams; i++) {
+        struct stream *stream = &worker->streams[i];
+        if (stream->tail != NULL)
+            tail_close(&stream->tail);
+        if (stream->chain != NULL)
+            chain_close(&stream->chain);
+    }
+    batch_pool_fini(&worker->pool);
+    watch_close(&worker->watch);
+    if (worker->loop != NULL)
+        ev_loop_destroy(worker->loop);
+    free(worker->streams);
+    free(worker);
+    *worker_ptr = NULL;
+}
+
+bool worker_drained(struct worker *worker)
+{
+    return atomic_load(&worker->stopped) &&
+           atomic_load_explicit(&worker->outstanding, memory_order_acquire) == 0;
+}
+
+void worker_batch_finished(struct batch_private *batch)
+{
+    struct worker *worker = batch->stream->worker;
+    if (batch_inbox_push(&worker->inbox, batch))
+        ev_async_send(worker->loop, &worker->wake);
+}
+
+bool worker_take_spent(struct stream *stream, struct spent *spent)
+{
+    struct worker *worker = stream->worker;
+    if (atomic_load(&worker->quit))
+        return false;
+    struct spent *first = atomic_load_explicit(&worker->spent, memory_order_relaxed);
+    do
+        spent->next = first;
+    while (!atomic_compare_exchange_weak_explicit(&worker->spent, &first, spent,
+                                                  memory_order_release, memory_order_relaxed));
+    if (first == NULL) /* *spent may be freed by now */
+        ev_async_send(worker->loop, &worker->wake);
+    return true;
+}
+
+void worker_room(struct worker *worker)
+{
+    if (atomic_exchange(&worker->waiting, false))
+        ev_async_send(worker->loop, &worker->wake);
+}
+
+void worker_stats(struct worker *worker, size_t stream, uint64_t *sums)
+{
+    stats_read(&worker->streams[stream].stats, sums);
+    stats_read(&worker->streams[stream].delivery, sums);
+}
+
+static void add_relaxed(uint64_t *sum, const uint64_t *value)
+{
+    *sum += __atomic_load_n(value, __ATOMIC_RELAXED);
+}
+
+size_t worker_step_count(struct worker *worker, size_t stream)
+{
+    return chain_step_count(worker->streams[stream].chain);
+}
+
+void worker_step(struct worker *worker, size_t stream, size_t step, struct step_stats *sum)
+{
+    const struct step_stats *stats = chain_step(worker->streams[stream].chain, step);
+    sum->name = stats->name;
+    sum->line = stats->line;
+    add_relaxed(&sum->seen, &stats->seen);
+    add_relaxed(&sum->dropped, &stats->dropped);
+    add_relaxed(&sum->failed, &stats->failed);
+    add_relaxed(&sum->limited, &stats->limited);
+}

@@ -1,0 +1,410 @@
+/* The producer against librdkafka's mock cluster, with faults injected. What arrives is read back
+ * by a consumer of its own and compared. */
+#include "agent/kafka_embedded.h"
+#include "agent/producer_inner.h"
+
+#include <librdkafka/rdkafka_mock.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define PRODUCE_REQUEST 0 /* Kafka protocol, API keys */
+#define PATIENCE_S      30
+
+struct rig {
+    struct config config;
+    struct option_pair properties[2];
+    struct config_stream stream_config[2];
+    struct stream streams[2];
+    struct ev_loop *loop;
+    struct producer *producer;
+    rd_kafka_mock_cluster_t *cluster;
+    struct batch_pool pool;
+    unsigned finished;
+    struct batch_private *blocked; /* sent again when there is room */
+};
+
+static struct rig *rig_now; /* callbacks carry no pointer to it */
+
+static void on_finished(struct batch_private *batch)
+{
+    rig_now->finished++;
+    batch_give(&rig_now->pool, batch);
+}
+
+static void on_room(void *arg)
+{
+    struct rig *rig = (struct rig *)arg;
+    if (rig->blocked != NULL && producer_send(rig->producer, rig->blocked))
+        rig->blocked = NULL;
+}
+
+/* One broker, topics "t" and "u" with a partition each. */
+static void rig_open(struct rig *rig, const char *name, const char *value)
+{
+    struct error error = {.text = ""};
+    *rig = (struct rig){.config = {.agent = {.id = "test"}, .kafka = {.embedded = true}}};
+    rig_now = rig;
+    rig->properties[0] = (struct option_pair){.key = "linger.ms", .value = "50"};
+    rig->properties[1] = (struct option_pair){.key = name, .value = value};
+    rig->config.kafka.properties =
+        (struct option_map){.n = name == NULL ? 1 : 2, .items = rig->properties};
+    rig->loop = ev_loop_new(0);
+    rig->producer = producer_new(&rig->config, rig->loop, on_finished, NULL, on_room, rig, &error);
+    assert_non_null(rig->producer);
+    rig->cluster = kafka_embedded_cluster(rig->producer->embedded);
+    batch_pool_init(&rig->pool, 100, 1 << 26);
+    for (int i = 0; i < 2; i++) {
+        const char *topic = i == 0 ? "t" : "u";
+        rd_kafka_mock_topic_create(rig->cluster, topic, 1, 1);
+        rig->stream_config[i].name = topic;
+        rig->streams[i].config = &rig->stream_config[i];
+        rig->streams[i].topic = producer_topic(rig->producer, slice_str(topic), "consistent_random");
+        assert_non_null(rig->streams[i].topic);
+    }
+}
+
+static void rig_close(struct rig *rig)
+{
+    producer_free(&rig->producer);
+    ev_loop_destroy(rig->loop);
+    batch_pool_fini(&rig->pool);
+}
+
+/* A batch of `n` records, `first` … as text, padded to `size` bytes; not sent yet. */
+static struct batch_private *make_batch(struct rig *rig, int stream, int first, int n, size_t size)
+{
+    struct batch_private *batch = batch_take(&rig->pool, SLICE("host"));
+    batch->stream = &rig->streams[stream];
+    batch->sequence = batch->stream->next_sequence++;
+    for (int i = 0; i < n; i++) {
+        char *text = (char *)arena_alloc(&batch->out, size + 1);
+        memset(text, '.', size);
+        int len = snprintf(text, size, "%d", first + i);
+        text[len] = '.';
+        batch->b.records[i] =
+            (struct record){.payload = {text, size}, .topic = batch->stream->topic};
+    }
+    batch->b.n_records = batch->n_messages = (uint32_t)n;
+    atomic_store(&batch->unfinished, (unsigned)n);
+    stats_add(&batch->stream->stats, STAT_read, (uint64_t)n);
+    stats_add(&batch->stream->stats, STAT_entered, (uint64_t)n);
+    return batch;
+}
+
+static void send_batch(struct rig *rig, int stream, int first, int n, size_t size)
+{
+    struct batch_private *batch = make_batch(rig, stream, first, n, size);
+    if (!producer_send(rig->producer, batch)) {
+        assert_null(rig->blocked);
+        rig->blocked = batch;
+    } else if (batch->finished_here) {
+        on_finished(batch);
+    }
+}
+
+static void on_late(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)timer;
+    (void)events;
+    ev_break(loop, EVBREAK_ALL);
+}
+
+static void run_until_finished(struct rig *rig, unsigned batches)
+{
+    struct ev_timer late;
+    ev_timer_init(&late, on_late, PATIENCE_S, 0.);
+    ev_timer_start(rig->loop, &late);
+    while (rig->finished < batches && ev_is_active(&late))
+        ev_run(rig->loop, EVRUN_ONCE);
+    ev_timer_stop(rig->loop, &late);
+    assert_int_equal(rig->finished, batches);
+    assert_null(rig->blocked);
+}
+
+static void sum_stats(struct rig *rig, int stream, uint64_t sums[STAT_COUNT])
+{
+    memset(sums, 0, STAT_COUNT * sizeof(sums[0]));
+    stats_read(&rig->streams[stream].stats, sums);
+    stats_read(&rig->streams[stream].delivery, sums);
+    assert_true(stats_law_holds(sums));
+}
+
+/* Reads the topic's only partition and says how its numbers, 0 to n-1, came: each at least once, first
+ * occurrences in order. Returns the number of doubles. */
+static int read_back(struct rig *rig, const char *topic, int n)
+{
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_conf_set(conf, "bootstrap.servers", rd_kafka_mock_cluster_bootstraps(rig->cluster),
+                      NULL, 0);
+    rd_kafka_conf_set(conf, "group.id", "reader", NULL, 0);
+    rd_kafka_conf_set(conf, "enable.partition.eof", "true", NULL, 0);
+    rd_kafka_t *consumer = rd_kafka_new(RD_KAFKA_CONSUMER, conf, NULL, 0);
+    assert_non_null(consumer);
+    rd_kafka_topic_partition_list_t *parts = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(parts, topic, 0)->offset = RD_KAFKA_OFFSET_BEGINNING;
+    assert_int_equal(rd_kafka_assign(consumer, parts), 0);
+    rd_kafka_topic_partition_list_destroy(parts);
+    int next = 0, doubles = 0;
+    for (;;) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer, PATIENCE_S * 1000);
+        assert_non_null(message);
+        bool end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
+        if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            int number = (int)strtol((const char *)message->payload, NULL, 10);
+            assert_true(number <= next); /* a gap: lost, or out of order */
+            doubles += number < next;
+            next += number == next;
+        }
+        rd_kafka_message_destroy(message);
+        if (end)
+            break;
+    }
+    rd_kafka_destroy(consumer);
+    assert_int_equal(next, n);
+    return doubles;
+}
+
+static void every_record_is_delivered_once_and_in_order(void **state)
+{
+    (void)state;
+    struct rig rig;
+    uint64_t sums[STAT_COUNT];
+    rig_open(&rig, NULL, NULL);
+    for (int i = 0; i < 10; i++)
+        send_batch(&rig, 0, i * 1000, 1000, 40);
+    run_until_finished(&rig, 10);
+    sum_stats(&rig, 0, sums);
+    assert_int_equal(sums[STAT_delivered], 10000);
+    assert_int_equal(sums[STAT_bytes_delivered], 400000);
+    assert_int_equal(read_back(&rig, "t", 10000), 0);
+    rig_close(&rig);
+}
+
+static void a_full_queue_blocks_and_loses_nothing(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_open(&rig, "queue.buffering.max.messages", "100");
+    send_batch(&rig, 0, 0, 1000, 40);
+    assert_non_null(rig.blocked);
+    run_until_finished(&rig, 1);
+    assert_int_equal(read_back(&rig, "t", 1000), 0);
+    rig_close(&rig);
+}
+
+static void after_a_fatal_error_a_new_producer_sends_what_was_not_acknowledged(void **state)
+{
+    (void)state;
+    struct rig rig;
+    uint64_t sums[STAT_COUNT];
+    rig_open(&rig, NULL, NULL);
+    send_batch(&rig, 0, 0, 1000, 40);
+    run_until_finished(&rig, 1);
+    send_batch(&rig, 0, 1000, 2000, 40);
+    send_batch(&rig, 0, 3000, 500, 40);
+    struct client *failing = rig.producer->client;
+    rd_kafka_test_fatal_error(failing->rk, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, "test");
+    run_until_finished(&rig, 3);
+    assert_non_null(rig.producer->client);
+    sum_stats(&rig, 0, sums);
+    assert_int_equal(sums[STAT_delivered], 3500);
+    assert_true(sums[STAT_retried] >= 2500);
+    assert_true(read_back(&rig, "t", 3500) <= 2500); /* doubles: only of what was in flight */
+    rig_close(&rig);
+}
+
+static void a_refused_message_set_is_sent_again_record_by_record(void **state)
+{
+    (void)state;
+    struct rig rig;
+    uint64_t sums[STAT_COUNT];
+    rig_open(&rig, NULL, NULL);
+    rd_kafka_mock_push_request_errors(rig.cluster, PRODUCE_REQUEST, 1,
+                                      RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+    send_batch(&rig, 0, 0, 100, 40);
+    run_until_finished(&rig, 1);
+    sum_stats(&rig, 0, sums);
+    assert_int_equal(sums[STAT_delivered], 100);
+    assert_int_equal(sums[STAT_retried], 100);
+    assert_int_equal(stats_discarded(sums), 0);
+    assert_int_equal(read_back(&rig, "t", 100), 0);
+    rig_close(&rig);
+}
+
+static void a_record_refused_even_alone_is_discarded_and_counted(void **state)
+{
+    (void)state;
+    struct rig rig;
+    uint64_t sums[STAT_COUNT];
+    rig_open(&rig, NULL, NULL);
+    rd_kafka_mock_push_request_errors(rig.cluster, PRODUCE_REQUEST, 2,
+                                      RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
+                                      RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+    send_batch(&rig, 0, 0, 1, 40);
+    run_until_finished(&rig, 1);
+    sum_stats(&rig, 0, sums);
+    assert_int_equal(sums[STAT_discarded_too_large], 1);
+    assert_int_equal(sums[STAT_delivered], 0);
+    assert_int_equal(atomic_load(&rig.streams[0].held), 0);
+    rig_close(&rig);
+}
+
+static void a_record_too_large_for_the_client_does_not_stop_the_others(void **state)
+{
+    (void)state;
+    struct rig rig;
+    uint64_t sums[STAT_COUNT];
+    rig_open(&rig, "message.max.bytes", "10000");
+    struct batch_private *batch = make_batch(&rig, 0, 0, 3, 40);
+    char *large = (char *)arena_alloc(&batch->out, 20000);
+    memset(large, 'x', 20000);
+    batch->b.records[2].payload = slice_of(large, 20000);
+    assert_true(producer_send(rig.producer, batch));
+    run_until_finished(&rig, 1);
+    struct batch_private *alone = make_batch(&rig, 0, 0, 1, 20000);
+    assert_true(producer_send(rig.producer, alone));
+    assert_true(alone->finished_here); /* no report will ever come for it */
+    batch_give(&rig.pool, alone);
+    sum_stats(&rig, 0, sums);
+    assert_int_equal(sums[STAT_discarded_too_large], 2);
+    assert_int_equal(sums[STAT_delivered], 2);
+    assert_int_equal(read_back(&rig, "t", 2), 0);
+    rig_close(&rig);
+}
+
+static void a_topic_that_fails_holds_only_its_own_stream(void **state)
+{
+    (void)state;
+    struct rig rig;
+    uint64_t sums[STAT_COUNT];
+    rig_open(&rig, NULL, NULL);
+    rd_kafka_mock_push_request_errors(rig.cluster, PRODUCE_REQUEST, 1,
+                                      RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+    send_batch(&rig, 0, 0, 100, 40);
+    while (atomic_load(&rig.streams[0].held) == 0)
+        ev_run(rig.loop, EVRUN_ONCE);
+    struct batch_private *next = make_batch(&rig, 0, 100, 100, 40);
+    assert_false(producer_send(rig.producer, next)); /* not before what was refused */
+    rig.blocked = next;
+    send_batch(&rig, 1, 0, 100, 40);
+    run_until_finished(&rig, 3);
+    sum_stats(&rig, 0, sums);
+    assert_int_equal(sums[STAT_delivered], 200);
+    assert_int_equal(sums[STAT_retried], 100);
+    assert_int_equal(read_back(&rig, "t", 200), 0);
+    assert_int_equal(read_back(&rig, "u", 100), 0);
+    rig_close(&rig);
+}
+
+static void topic_names_are_those_that_kafka_accepts(void **state)
+{
+    (void)state;
+    char longest[251];
+    static const struct {
+        const char *name;
+        bool valid;
+    } cases[] = {
+        {"logs", true},       {"a.b_c-D9", true},  {"..a", true},   {"", false},
+        {".", false},         {"..", false},       {"a b", false},  {"a/b", false},
+        {"../../etc", false}, {"\xc3\xa9", false}, {"a\nb", false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        assert_int_equal(producer_topic_name_valid(slice_str(cases[i].name)), cases[i].valid);
+    memset(longest, 'x', sizeof(longest));
+    assert_true(producer_topic_name_valid(slice_of(longest, 249)));
+    assert_false(producer_topic_name_valid(slice_of(longest, 250)));
+    assert_false(producer_topic_name_valid(slice_of("a\0b", 3)));
+}
+
+static void properties_are_checked_with_words_and_without_their_values(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *value, *words; /* NULL: accepted */
+    } cases[] = {
+        {"linger.ms", "5", NULL},
+        {"compression.codec", "zstd", NULL},
+        {"sasl.password", "secret", NULL},
+        {"acks", "all", NULL},
+        {"acks", "-1", NULL},
+        {"acks", "1", "must be all"},
+        {"request.required.acks", "0", "must be all"},
+        {"enable.idempotence", "false", "must be true"},
+        {"test.mock.num.brokers", "1", "embedded"},
+        {"linger.mss", "5", "unknown property linger.mss"},
+        {"security.protocol", "hunter2", "does not accept this value for security.protocol"},
+        {"bootstrap.servers", "x:1", "kafka.brokers"},
+        {"plugin.library.paths", "/tmp/x.so", "no code"},
+        {"delivery.report.only.error", "true", "every delivery report"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct error error = {.text = ""};
+        int result = producer_check_property(cases[i].name, cases[i].value, &error);
+        assert_int_equal(result, cases[i].words == NULL ? 0 : -1);
+        if (cases[i].words != NULL)
+            assert_non_null(strstr(error.text, cases[i].words));
+        assert_null(strstr(error.text, "hunter2"));
+    }
+}
+
+static void properties_that_do_not_go_together_are_found_without_connecting(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *value, *words; /* NULL: accepted */
+    } cases[] = {
+        {"linger.ms", "5", NULL},
+        {"max.in.flight", "100", "max.in.flight"},
+        {"ssl.ca.location", "/nonexistent", "refuses"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct option_pair properties[] = {{.key = "security.protocol", .value = "ssl"},
+                                           {.key = cases[i].name, .value = cases[i].value}};
+        struct config config = {.agent = {.id = "test"}, .kafka = {.properties = {2, properties}}};
+        struct error error = {.text = ""};
+        assert_int_equal(producer_check(&config, &error), cases[i].words == NULL ? 0 : -1);
+        if (cases[i].words != NULL && strstr(error.text, cases[i].words) == NULL)
+            fail_msg("%s: %s", cases[i].name, error.text);
+    }
+}
+
+static void topics_are_found_again_and_bounded(void **state)
+{
+    (void)state;
+    struct rig rig;
+    char name[32];
+    rig_open(&rig, NULL, NULL);
+    struct topic *first = producer_topic(rig.producer, SLICE("t"), "random");
+    assert_ptr_equal(first, rig.streams[0].topic);
+    for (unsigned i = 2; i < PRODUCER_TOPICS_MAX; i++) { /* "t" and "u" are there */
+        snprintf(name, sizeof(name), "many-%u", i);
+        assert_non_null(producer_topic(rig.producer, slice_str(name), "random"));
+    }
+    assert_null(producer_topic(rig.producer, SLICE("one-too-many"), "random"));
+    assert_non_null(producer_topic(rig.producer, SLICE("many-7"), "random"));
+    assert_ptr_equal(producer_topic(rig.producer, SLICE("t"), "random"), first);
+    rig_close(&rig);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_record_is_delivered_once_and_in_order),
+        cmocka_unit_test(a_full_queue_blocks_and_loses_nothing),
+        cmocka_unit_test(after_a_fatal_error_a_new_producer_sends_what_was_not_acknowledged),
+        cmocka_unit_test(a_refused_message_set_is_sent_again_record_by_record),
+        cmocka_unit_test(a_record_refused_even_alone_is_discarded_and_counted),
+        cmocka_unit_test(a_record_too_large_for_the_client_does_not_stop_the_others),
+        cmocka_unit_test(a_topic_that_fails_holds_only_its_own_stream),
+        cmocka_unit_test(topic_names_are_those_that_kafka_accepts),
+        cmocka_unit_test(properties_are_checked_with_words_and_without_their_values),
+        cmocka_unit_test(properties_that_do_not_go_together_are_found_without_connecting),
+        cmocka_unit_test(topics_are_found_again_and_bounded),
+    };
+    log_init(LOG_LEVEL_WARN);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

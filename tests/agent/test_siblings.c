@@ -1,0 +1,185 @@
+#include "agent/siblings.h"
+
+#include "agent/source.h"
+#include "tests/agent/harness.h"
+
+struct rig {
+    char *folder;
+    char *state;
+    struct flusher *flusher;
+    struct positions *positions;
+    struct siblings siblings;
+};
+
+static int rig_setup(void **state)
+{
+    struct error error;
+    struct rig *rig = (struct rig *)calloc(1, sizeof(*rig));
+    assert_non_null(rig);
+    rig->folder = harness_folder();
+    rig->state = harness_folder();
+    rig->flusher = flusher_new();
+    rig->positions = positions_open(rig->state, rig->flusher, &error);
+    assert_non_null(rig->positions);
+    *state = rig;
+    return 0;
+}
+
+static int rig_teardown(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    siblings_free(&rig->siblings);
+    positions_close(&rig->positions);
+    flusher_free(&rig->flusher);
+    harness_remove(rig->state);
+    harness_remove(rig->folder);
+    free(rig);
+    return 0;
+}
+
+/* A file, made where it is not there, with a position of that offset. */
+static void know(struct rig *rig, const char *stream, const char *name, uint64_t offset)
+{
+    const char *path = harness_path(rig->folder, name);
+    struct file_facts facts;
+    struct mark mark = {.offset = offset};
+    bool known;
+    harness_append(path, "");
+    assert_int_equal(file_facts(path, &facts), 0);
+    struct position *p = positions_claim(rig->positions, stream, &facts.id, path, 0, &known);
+    assert_non_null(p);
+    positions_set(rig->positions, p, &mark);
+    positions_release(rig->positions, p);
+}
+
+static bool all(const char *path, void *arg)
+{
+    (void)path;
+    (void)arg;
+    return true;
+}
+
+static bool ends_with(const char *path, void *arg)
+{
+    const char *end = (const char *)arg;
+    size_t len = strlen(path), end_len = strlen(end);
+    return len >= end_len && strcmp(path + len - end_len, end) == 0;
+}
+
+static const struct sibling *sibling_of(const struct rig *rig, const char *name)
+{
+    const char *path = harness_path(rig->folder, name);
+    for (size_t i = 0; i < rig->siblings.n; i++)
+        if (strcmp(rig->siblings.items[i].path, path) == 0)
+            return &rig->siblings.items[i];
+    fail_msg("%s is missing", name);
+    return NULL;
+}
+
+static void a_renamed_file_is_found_by_identity(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    know(rig, "s", "a.log", 10);
+    know(rig, "s", "b.log", 20);
+    assert_int_equal(
+        rename(harness_path(rig->folder, "a.log"), harness_path(rig->folder, "a.log.1")), 0);
+    harness_put(harness_path(rig->folder, "a.log"), "another file");
+    siblings_find(&rig->siblings, rig->positions, "s", all, NULL);
+    assert_int_equal(rig->siblings.n, 2);
+    const struct sibling *a = sibling_of(rig, "a.log"), *b = sibling_of(rig, "b.log");
+    assert_string_equal(a->found, harness_path(rig->folder, "a.log.1"));
+    assert_string_equal(b->found, harness_path(rig->folder, "b.log"));
+    assert_int_equal(a->offset, 10);
+    assert_int_equal(b->offset, 20);
+    assert_true(a->looked && b->looked);
+    assert_false(rig->siblings.failed);
+}
+
+static void a_file_that_is_gone_is_not_found(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    know(rig, "s", "a.log", 10);
+    assert_int_equal(unlink(harness_path(rig->folder, "a.log")), 0);
+    siblings_find(&rig->siblings, rig->positions, "s", all, NULL);
+    assert_null(sibling_of(rig, "a.log")->found);
+    assert_true(sibling_of(rig, "a.log")->looked);
+}
+
+static void a_folder_that_is_gone_was_not_looked_into(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    assert_int_equal(mkdir(harness_path(rig->folder, "sub"), 0755), 0);
+    assert_int_equal(mkdir(harness_path(rig->folder, "sub2"), 0755), 0);
+    know(rig, "s", "sub/a.log", 1);
+    know(rig, "s", "sub2/a.log", 1);
+    know(rig, "s", "a.log", 1);
+    assert_int_equal(rename(harness_path(rig->folder, "sub"), harness_path(rig->folder, "moved")),
+                     0);
+    siblings_find(&rig->siblings, rig->positions, "s", all, NULL);
+    assert_false(sibling_of(rig, "sub/a.log")->looked);
+    assert_null(sibling_of(rig, "sub/a.log")->found);
+    assert_non_null(sibling_of(rig, "sub2/a.log")->found);
+    assert_non_null(sibling_of(rig, "a.log")->found);
+}
+
+static void only_those_that_are_wanted_of_the_stream_and_unclaimed(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    struct file_facts facts;
+    bool known;
+    char end[] = ".log";
+    know(rig, "s", "a.log", 1);
+    know(rig, "s", "b.txt", 1);
+    know(rig, "other", "c.log", 1);
+    know(rig, "s", "d.log", 1);
+    assert_int_equal(file_facts(harness_path(rig->folder, "d.log"), &facts), 0);
+    assert_non_null(positions_claim(rig->positions, "s", &facts.id, "d.log", 0, &known));
+    siblings_find(&rig->siblings, rig->positions, "s", ends_with, end);
+    assert_int_equal(rig->siblings.n, 1);
+    assert_non_null(sibling_of(rig, "a.log")->found);
+}
+
+static void nothing_known_is_nothing_found(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    siblings_find(&rig->siblings, rig->positions, "s", all, NULL);
+    assert_int_equal(rig->siblings.n, 0);
+    assert_false(rig->siblings.failed);
+}
+
+static void among_many_each_is_found(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    char name[32], moved[32];
+    for (int i = 0; i < 100; i++) {
+        snprintf(name, sizeof(name), "f%d", i);
+        snprintf(moved, sizeof(moved), "g%d", 99 - i);
+        know(rig, "s", name, (uint64_t)i);
+        assert_int_equal(rename(harness_path(rig->folder, name), harness_path(rig->folder, moved)),
+                         0);
+    }
+    siblings_find(&rig->siblings, rig->positions, "s", all, NULL);
+    assert_int_equal(rig->siblings.n, 100);
+    for (int i = 0; i < 100; i++) {
+        snprintf(name, sizeof(name), "f%d", i);
+        snprintf(moved, sizeof(moved), "g%d", 99 - i);
+        const struct sibling *sibling = sibling_of(rig, name);
+        assert_string_equal(sibling->found, harness_path(rig->folder, moved));
+        assert_int_equal(sibling->offset, i);
+    }
+}
+
+#define RIG(test) cmocka_unit_test_setup_teardown(test, rig_setup, rig_teardown)
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        RIG(a_renamed_file_is_found_by_identity),
+        RIG(a_file_that_is_gone_is_not_found),
+        RIG(a_folder_that_is_gone_was_not_looked_into),
+        RIG(only_those_that_are_wanted_of_the_stream_and_unclaimed),
+        RIG(nothing_known_is_nothing_found),
+        RIG(among_many_each_is_found),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
