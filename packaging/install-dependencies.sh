@@ -48,7 +48,7 @@ for tool in dpkg-query apt-get apt-cache; do
 done
 
 installed() { # PACKAGE; also when the name is of another architecture's form, or provided by nothing but itself
-    dpkg-query -W -f '${db:Status-Status}\n' "$1" 2>/dev/null | grep -qx installed
+    dpkg-query -W -f '${db:Status-Status}\n' "$1" 2>/dev/null | grep -x installed >/dev/null
 }
 
 any_installed() { # NAME|NAME
@@ -59,8 +59,9 @@ any_installed() { # NAME|NAME
     return 1
 }
 
+# Not grep -q: it leaves at the first match, and with pipefail the SIGPIPE of the other side would then count as "no".
 has_candidate() { # PACKAGE
-    LC_ALL=C apt-cache policy "$1" 2>/dev/null | grep -q '^  Candidate: [^(]'
+    LC_ALL=C apt-cache policy "$1" 2>/dev/null | grep '^  Candidate: [^(]' >/dev/null
 }
 
 candidate() { # NAME|NAME: prints the first that apt can install
