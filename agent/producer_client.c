@@ -195,6 +195,9 @@ struct client *client_new(struct producer *producer, const struct config *config
     ev_io_init(&client->watcher, on_readable, client->wake, EV_READ);
     client->watcher.data = client;
     ev_io_start(loop, &client->watcher);
+    /* librdkafka writes only when something comes into an empty queue. What came before it was told to (a refused
+     * connection, say) would keep it from ever writing: so the queue is looked at once without being asked. */
+    ev_feed_event(loop, &client->watcher, EV_READ);
     return client;
 }
 
