@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fnmatch.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/inotify.h>
@@ -18,15 +19,6 @@
 #define QUIET_NS (5 * NS_PER_S)
 
 /* ---- sources come and go ---- */
-
-void tail_unlink_generations(struct source *source)
-{
-    if (source->newer != NULL)
-        source->newer->older = source->older;
-    if (source->older != NULL)
-        source->older->newer = source->newer;
-    source->older = source->newer = NULL;
-}
 
 void tail_free_source(struct tail *tail, struct source *source)
 {
@@ -169,7 +161,7 @@ void tail_complain(struct tail *tail, enum complaint kind, const char *what, con
 struct source *tail_open_generation(struct tail *tail, const char *path,
                                     const struct file_facts *facts)
 {
-    char what[128];
+    char what[128], room[PATH_MAX];
     bool known;
     int fd = source_open_file(path, &facts->id);
     if (fd == -1) {
@@ -182,8 +174,9 @@ struct source *tail_open_generation(struct tail *tail, const char *path,
         tail_complain(tail, COMPLAINT_OPEN, what, path);
         return NULL;
     }
-    struct position *position = positions_claim(tail->place.positions, tail->stream->config->name,
-                                                &facts->id, path, tail->place.worker, &known);
+    struct position *position =
+        positions_claim(tail->place.positions, tail->stream->config->name, &facts->id,
+                        tail_log_of(tail, path, room), tail->place.worker, &known);
     if (position == NULL) {
         if (errno == ENOMEM)
             tail->wants_rescan = true;
@@ -193,13 +186,15 @@ struct source *tail_open_generation(struct tail *tail, const char *path,
     struct source *source = source_new(tail, path, &facts->id, position, fd);
     if (source == NULL)
         return NULL;
-    struct source *before = tail_newest(tail, source->origin.path.ptr);
-    if (before != NULL)
+    tail_join_generations(tail, source);
+    struct source *older = source->older;
+    if (older != NULL)
         log_info("tail", "rotated path=%s inode=%ju before=%ju", log_quote(path),
-                 (uintmax_t)facts->id.ino, (uintmax_t)before->id.ino);
-    tail_succeed(source, before);
-    tail_set_newest(tail, source);
+                 (uintmax_t)facts->id.ino, (uintmax_t)older->id.ino);
     begin_source(tail, source, facts->size, known);
+    /* A truncated log may have been copied: what was born after it may be its copy. */
+    if (older != NULL && tail->started && older->epoch == 0)
+        tail_find_missed(tail, source->origin.path.ptr, older->id.birth, source->id.birth);
     return source;
 }
 
@@ -233,7 +228,7 @@ static void look_at_source(struct tail *tail, struct source *source, uint64_t si
     source->failed = false;
 }
 
-static bool matches(const struct tail *tail, const char *path)
+bool tail_matches(const struct tail *tail, const char *path)
 {
     const struct config_tail *config = &tail->stream->config->tail;
     const char *name = strrchr(path, '/') + 1;
@@ -247,15 +242,6 @@ static bool matches(const struct tail *tail, const char *path)
         if (glob_match(config->paths.items[i], path))
             return true;
     return false;
-}
-
-/* The log of `source` was `before` until now. */
-void tail_succeed(struct source *source, struct source *before)
-{
-    if (before == NULL || before == source || source->older != NULL || before->newer != NULL)
-        return;
-    source->older = before;
-    before->newer = source;
 }
 
 static void appeared(struct tail *tail, const char *path, const struct file_facts *facts)
@@ -331,7 +317,7 @@ void tail_event(struct tail *tail, const char *path, uint32_t mask)
     struct source *source = tail_by_path(tail, path);
     if (source != NULL && (mask & ~(uint32_t)IN_MODIFY) == 0)
         tail_make_ready(tail, source); /* reading sees a truncation, too */
-    else if (source != NULL || matches(tail, path))
+    else if (source != NULL || tail_matches(tail, path))
         look(tail, path);
     else if ((mask & (IN_MOVED_TO | IN_CREATE)) != 0 && is_link(path))
         tail->wants_rescan = true; /* it may lead to a folder that a glob goes through */
@@ -348,7 +334,7 @@ static void on_folder(const char *folder, bool leaf, void *arg)
 static void on_file(const char *path, void *arg)
 {
     struct tail *tail = (struct tail *)arg;
-    if (tail_by_path(tail, path) != NULL || matches(tail, path))
+    if (tail_by_path(tail, path) != NULL || tail_matches(tail, path))
         look(tail, path);
 }
 

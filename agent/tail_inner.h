@@ -1,6 +1,6 @@
 /* The tail's inside, for the tail_*.c files only: tail.c finds files and follows them, tail_read.c
  * reads them, tail_open.c brings back what was known before a restart, tail_names.c knows sources by name
- * and by identity. */
+ * and by identity, tail_log.c keeps the generations of a log in order. */
 #ifndef SPLASHDAM_TAIL_INNER_H
 #define SPLASHDAM_TAIL_INNER_H
 
@@ -26,6 +26,7 @@ struct tail {
     struct source *first_ready, **last_ready;
     bool started; /* the first look is over: what appears now is new */
     bool wants_rescan;
+    bool finding;      /* in tail_find_missed() */
     unsigned nameless; /* sources without a name: looked at by tail_tick() */
     unsigned rescans;  /* counted, for tail_prune() */
     struct log_limit complaints[COMPLAINT_COUNT];
@@ -47,15 +48,30 @@ void tail_set_name(struct tail *tail, struct source *source, const char *path);
 /* It has no name any more; path stays, for people. */
 void tail_clear_name(struct tail *tail, struct source *source);
 
+/* tail_log.c */
+/* The name that a rotated file had: app.log for app.log.1, app.log-20250131, app-20250131.log. False: it does not look
+ * rotated. ret_base has room for PATH_MAX bytes. */
+bool tail_rotation_base(const char *path, char *ret_base);
+/* The log that a file found under `path` belongs to: its rotation base, when the globs match that and it is there or being
+ * read, else the path. `room` is for PATH_MAX bytes. */
+const char *tail_log_of(struct tail *tail, const char *path, char *room);
+/* Puts a new source among the generations of its log: those that are older are read to their end first. */
+void tail_join_generations(struct tail *tail, struct source *source);
+void tail_unlink_generations(struct source *source);
+/* For qsort(3) of struct source *: by log, then oldest first. */
+int tail_compare_generations(const void *left, const void *right);
+/* Opens the generations of the log that had its name so shortly that nobody looked: files beside it, with a rotated
+ * name, born from `after` to `before` (ns; 0: not known, then nothing is found). */
+void tail_find_missed(struct tail *tail, const char *log, int64_t after, int64_t before);
+
 /* tail.c */
 /* Opens a generation that is not being read yet. NULL: not now, or another worker has it. */
 struct source *tail_open_generation(struct tail *tail, const char *path,
                                     const struct file_facts *facts);
 void tail_complain(struct tail *tail, enum complaint kind, const char *what, const char *path);
 void tail_truncated(struct tail *tail, struct source *source, uint64_t size);
-/* `source` has taken the name of `before`, which is read to its end first. */
-void tail_succeed(struct source *source, struct source *before);
-void tail_unlink_generations(struct source *source);
+/* A glob matches the path and nothing excludes it. */
+bool tail_matches(const struct tail *tail, const char *path);
 void tail_free_source(struct tail *tail, struct source *source);
 
 /* tail_open.c */

@@ -2,19 +2,18 @@
 #include "agent/siblings.h"
 #include "agent/tail_inner.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <xxhash.h>
 
-/* Rotated names of one log hash alike: what rotation adds at the end does not count. */
+/* Rotated names of one log hash alike. */
 bool tail_owns(const char *path, int worker, int workers)
 {
+    char base[PATH_MAX];
     if (workers == 1)
         return true;
-    size_t len = strlen(path);
-    size_t kept = len;
-    while (kept > 1 && strchr("0123456789.-_", path[kept - 1]) != NULL && path[kept - 2] != '/')
-        kept--;
-    return XXH3_64bits(path, kept) % (uint64_t)workers == (uint64_t)worker;
+    const char *log = tail_rotation_base(path, base) ? base : path;
+    return XXH3_64bits(log, strlen(log)) % (uint64_t)workers == (uint64_t)worker;
 }
 
 static bool owns_log(const char *path, void *arg)
@@ -42,6 +41,9 @@ static void is_gone(struct tail *tail, const struct sibling *sibling)
              log_quote(sibling->path), (uintmax_t)sibling->id.ino, (uintmax_t)sibling->offset,
              tail->stream->config->name);
     forget_gone(tail, sibling);
+    const struct source *newest = tail_newest(tail, sibling->path);
+    tail_find_missed(tail, sibling->path, sibling->id.birth,
+                     newest == NULL ? INT64_MAX : newest->id.birth);
 }
 
 void tail_prune(struct tail *tail)
@@ -74,15 +76,22 @@ static void find_renamed(struct tail *tail)
         source->quiet_since = now;
 }
 
-static int compare_generations(const void *left, const void *right)
+static void link_generations(struct source *older, struct source *newer)
 {
-    const struct position *a = (*(struct source *const *)left)->position;
-    const struct position *b = (*(struct source *const *)right)->position;
-    int order = strcmp(a->path, b->path);
-    return order != 0 ? order : a->sequence < b->sequence ? -1 : 1;
+    newer->older = older;
+    older->newer = newer;
 }
 
-/* Generations of one log, by the order in which they were found, before the restart or after it. */
+/* Generations that came and went while the agent was down: born between the last one that it knew and the present one. */
+static void find_missed(struct tail *tail, struct source *const *all, size_t n)
+{
+    for (size_t i = 1; i < n; i++)
+        if (all[i]->older != NULL)
+            tail_find_missed(tail, all[i]->origin.path.ptr, all[i]->older->id.birth,
+                             all[i]->id.birth);
+}
+
+/* Generations of one log, oldest first, whether they were found before the restart or after it. */
 static int order_generations(struct tail *tail)
 {
     size_t n = 0;
@@ -94,14 +103,15 @@ static int order_generations(struct tail *tail)
     n = 0;
     for (struct source *source = tail->sources; source != NULL; source = source->next)
         all[n++] = source;
-    qsort(all, n, sizeof(struct source *), compare_generations);
+    qsort(all, n, sizeof(struct source *), tail_compare_generations);
     for (size_t i = 0; i < n; i++)
         tail_unlink_generations(all[i]);
     for (size_t i = 0; i < n; i++) {
         if (i > 0 && strcmp(all[i]->position->path, all[i - 1]->position->path) == 0)
-            tail_succeed(all[i], all[i - 1]);
+            link_generations(all[i - 1], all[i]);
         tail_set_newest(tail, all[i]);
     }
+    find_missed(tail, all, n);
     free(all);
     return 0;
 }

@@ -11,6 +11,7 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#define READS_MAX   64 /* of 32 KiB: more than the kernel queues by default */
 #define MASK_PARENT (IN_CREATE | IN_MOVED_TO | IN_ONLYDIR)
 #define MASK_LEAF                                                                  \
     (IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_MODIFY | IN_ATTRIB | \
@@ -203,21 +204,30 @@ static void take_event(struct watch *watch, const struct inotify_event *event)
         forget(watch, event->wd);
 }
 
-static void on_events(struct ev_loop *loop, struct ev_io *watcher, int events)
+/* False: there is nothing more. */
+static bool read_events(struct watch *watch)
 {
-    (void)loop;
-    (void)events;
-    struct watch *watch = (struct watch *)watcher->data;
     _Alignas(struct inotify_event) char buffer[32 * 1024];
     ssize_t len = read(watch->fd, buffer, sizeof(buffer));
     if (len == -1) {
         if (errno != EAGAIN && errno != EINTR)
             log_error("watch", "inotify: %s", strerror(errno));
-        return;
+        return errno == EINTR;
     }
     for (char *at = buffer; at < buffer + len;) {
         const struct inotify_event *event = (const struct inotify_event *)(void *)at;
         at += sizeof(*event) + event->len;
         take_event(watch, event);
     }
+    return len > 0;
+}
+
+/* All that is queued, before anything is read: a log's generations are then known together, and come in their order. */
+static void on_events(struct ev_loop *loop, struct ev_io *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    struct watch *watch = (struct watch *)watcher->data;
+    for (int i = 0; i < READS_MAX && read_events(watch); i++)
+        ;
 }

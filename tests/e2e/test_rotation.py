@@ -1,5 +1,6 @@
 """Files that are renamed, truncated, replaced, that come and go."""
 import os
+import signal
 import time
 
 import pytest
@@ -28,6 +29,41 @@ def test_rename_rotation_every_second_under_live_writers(workers, broker, agents
     assert [accounts[name]['delivered'] for name in ('leaving', 'staying')] == [written['a'], written['b']]
     result = compare(written, oracle.read_topic(broker.client(), topic)).check()
     report(f'{result.text()} rotations={a.rotations + b.rotations}')
+
+
+@pytest.mark.parametrize('away', ['frozen', 'stopped', 'killed'])
+@pytest.mark.parametrize('paths', ['app.log', 'app.log*'], ids=['leaving', 'staying'])
+def test_chains_of_rotations_while_the_agent_is_away_are_shipped_whole_and_in_order(paths, away, broker, agents, topic,
+                                                                                   logs, report):
+    agent = agents(broker, {'app': tail_to(logs / paths, topic)}).start()
+    with Writer(logs / 'app.log', 'app', 3000, rotate_every=0.2) as writer:
+        agent.wait_read(1000)
+        for _ in range(2):
+            if away == 'frozen':
+                agent.process.send_signal(signal.SIGSTOP)
+            elif away == 'stopped':
+                agent.stop()
+            else:
+                agent.kill9()
+            before = writer.rotations
+            wait_until(lambda: writer.rotations >= before + 4, 10, 'four rotations')
+            if away == 'frozen':
+                agent.process.send_signal(signal.SIGCONT)
+            else:
+                agent.start()
+            agent.wait_read(1)
+        written = {'app': writer.stop()}
+    messages = wait_until(lambda: all_there(broker, topic, written['app']), 20, 'every line in the topic')
+    agent.stop()
+    result = compare(written, messages).check(duplicates=10000 if away == 'killed' else 0)
+    report(f'{result.text()} rotations={writer.rotations}')
+
+
+def all_there(broker, topic, count):
+    if sum(oracle.topic_ends(broker.client(), topic).values()) < count:
+        return None
+    messages = oracle.read_topic(broker.client(), topic)
+    return messages if len({message.value for message in messages}) >= count else None
 
 
 def test_rotations_while_the_agent_is_stopped(broker, agents, topic, logs):
