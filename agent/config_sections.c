@@ -176,7 +176,9 @@ static const struct option tail_options[] = {
      .offset = offsetof(struct config_tail, paths),
      .help = "Files, as absolute globs: `*`, `?` and `[…]` within a folder's or a file's name, "
              "`**` for any number "
-             "of folders. Files that appear later are read too.",
+             "of folders. Files that appear later are read too; compressed ones (`.gz .zst .xz "
+             ".bz2 .lz4 .Z "
+             ".zip`) never.",
      .required = true,
      .min = 1,
      .max = INT64_MAX},

@@ -228,10 +228,25 @@ static void look_at_source(struct tail *tail, struct source *source, uint64_t si
     source->failed = false;
 }
 
+/* What rotation compresses has no lines. By name: while it is being written its content doesn't tell yet. */
+static bool is_compressed(const char *name)
+{
+    static const char *const ends[] = {".gz", ".zst", ".xz", ".bz2", ".lz4", ".Z", ".zip"};
+    size_t len = strlen(name);
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        size_t end = strlen(ends[i]);
+        if (len > end && strcmp(name + len - end, ends[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
 bool tail_matches(const struct tail *tail, const char *path)
 {
     const struct config_tail *config = &tail->stream->config->tail;
     const char *name = strrchr(path, '/') + 1;
+    if (is_compressed(name))
+        return false;
     for (size_t i = 0; i < config->exclude.n; i++) {
         const char *exclude = config->exclude.items[i];
         if (strchr(exclude, '/') == NULL ? fnmatch(exclude, name, FNM_NOESCAPE) == 0

@@ -357,9 +357,26 @@ static void after_lost_positions_everything_is_read_whatever_start_says(void **s
     assert_read(rig, "1 ");
 }
 
+static void compressed_files_are_not_read_as_lines(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    const char *all = strdup(at(rig, "*"));
+    rig->sides[0].config.tail.paths.items = &all;
+    harness_put(at(rig, "a.log.2.gz"), "not lines\n");
+    harness_put(at(rig, "agz"), "1\n");
+    start(rig);
+    assert_read(rig, "1 ");
+    harness_put(at(rig, "a.log-20260131.zst"), "not lines\n");
+    harness_put(at(rig, ".gz.log"), "2\n");
+    harness_put(at(rig, "gz.log"), "3\n");
+    assert_read(rig, "3 ");
+    free((void *)(uintptr_t)all);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+        RIG(compressed_files_are_not_read_as_lines),
         RIG(what_is_there_and_what_comes_is_read),
         RIG(a_long_line_finds_its_batch_among_busy_files),
         RIG(folders_that_appear_later_are_looked_into),
