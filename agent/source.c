@@ -248,6 +248,9 @@ enum source_read source_read(struct source *source, struct batch_pool *pool,
     }
     bool changed;
     ssize_t n = read_on(source, buffer, want, &changed);
+    /* Other text may end alike where the offset is: the beginning tells it, too. */
+    changed |= n > 0 && source->rested && !hash_agrees(source->fd, 0, &source->head);
+    source->rested = false;
     if (n == -1 || changed)
         return n == -1 ? READ_FAILED : READ_CHANGED;
     struct lines lines = {
@@ -267,9 +270,8 @@ enum source_read source_read(struct source *source, struct batch_pool *pool,
     adapt_want(source, want, (size_t)n, lines.consumed);
     bool full = batch->b.n_records == BATCH_RECORDS;
     source->scanned = full ? 0 : (size_t)n - lines.consumed;
-    if ((size_t)n < want && !full)
-        return READ_END;
-    return READ_MORE;
+    source->rested = (size_t)n < want && !full;
+    return source->rested ? READ_END : READ_MORE;
 }
 
 /* ---- ranges ---- */

@@ -26,11 +26,12 @@ struct source {
     size_t scanned;
     size_t want;    /* bytes of the next read; grows for long lines, shrinks for many short ones */
     uint32_t epoch; /* truncations seen */
-    struct content_hash head;
+    struct content_hash head; /* seen again when it has rested */
     struct content_hash tail; /* of the bytes before offset: seen again at each read */
     struct range *first;      /* ranges not finished, or behind one that is not */
     struct range **last;
 
+    bool rested;     /* read to its end: whoever writes may have truncated it since */
     bool ready;      /* in the tail's queue */
     bool named;      /* path is its name and stands in the tail's tree */
     unsigned looked; /* the tail's rescan in which it was looked at last */

@@ -357,6 +357,27 @@ static void after_lost_positions_everything_is_read_whatever_start_says(void **s
     assert_read(rig, "1 ");
 }
 
+static void a_file_written_anew_is_seen_though_it_ends_alike_where_it_was_read_to(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    char end[TAIL_MAX + 3];
+    memset(end, '.', sizeof(end) - 2);
+    memcpy(end + sizeof(end) - 2, "\n", 2);
+    harness_put(at(rig, "a.log"), "1\n");
+    harness_append(at(rig, "a.log"), end);
+    start(rig);
+    drain(rig);
+    rig->text[0] = '\0';
+    harness_put(at(rig, "a.log"), "2\n");
+    harness_append(at(rig, "a.log"), end);
+    harness_append(at(rig, "a.log"), "3\n");
+    end[sizeof(end) - 2] = ' ';
+    drain(rig);
+    assert_memory_equal(rig->text, "2 ", 2);
+    assert_memory_equal(rig->text + 2, end, sizeof(end) - 1);
+    assert_string_equal(rig->text + 2 + sizeof(end) - 1, "3 ");
+}
+
 static void compressed_files_are_not_read_as_lines(void **state)
 {
     struct rig *rig = (struct rig *)*state;
@@ -376,6 +397,7 @@ static void compressed_files_are_not_read_as_lines(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+        RIG(a_file_written_anew_is_seen_though_it_ends_alike_where_it_was_read_to),
         RIG(compressed_files_are_not_read_as_lines),
         RIG(what_is_there_and_what_comes_is_read),
         RIG(a_long_line_finds_its_batch_among_busy_files),

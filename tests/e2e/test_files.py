@@ -97,7 +97,7 @@ def test_truncated_and_regrown_past_the_old_offset_between_two_reads(crash, brok
     total = 500
     for turn in range(1, 5):
         count = 500 + 300 * turn
-        src = 'r' * (turn + 2)  # of another length, so that other bytes stand before the old offset
+        src = f'r{turn}'  # as long as the one before: the same bytes stand before the old offset
         with frozen(agent):
             os.truncate(path, 0)
             oracle.write_file(path, src, count)
