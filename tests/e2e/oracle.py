@@ -21,6 +21,8 @@ import time
 import google_crc32c
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from kafka import wait_until
+
 ID = re.compile(rb'src=([^ ]+) seq=(\d+) crc=[0-9a-f]{8} ')
 BATCH = 10000
 READ_SECONDS = 120
@@ -183,6 +185,14 @@ def read_topic(client, topic):
         return consume_all(consumer, open_ends, topic)
     finally:
         consumer.close()
+
+
+def wait_for_lines(client, topic, count, seconds=30):
+    """Until the topic has so many different lines: where doubles keep the agent's own account from telling."""
+    def all_there():
+        return (sum(topic_ends(client, topic).values()) >= count and
+                len({message.value for message in read_topic(client, topic)}) >= count)
+    wait_until(all_there, seconds, f'{count} lines in {topic}', pause=0.3)
 
 
 def consume_all(consumer, open_ends, topic):

@@ -81,6 +81,7 @@ def test_copytruncate_after_the_end_was_reached(crash, broker, agents, topic, lo
         agent.start()
     oracle.write_file(path, 'new', 10000)
     agent.wait_done(10000 if crash else 15003)
+    oracle.wait_for_lines(broker.client(), topic, 15003)
     agent.wait_idle(quiet=0.3)
     agent.stop()
     check(broker, topic, {'old': 5000, 'sentinel': 3, 'new': 10000}, 5003 if crash else 0)
@@ -132,6 +133,7 @@ def test_copytruncate_with_the_copy_in_the_glob_loses_nothing(crash, broker, age
     if crash:
         agent.start()
     oracle.write_file(path, 'b', 1000, first=100)
+    oracle.wait_for_lines(broker.client(), topic, 3600)
     agent.wait_idle(quiet=0.5)
     agent.stop()
     result = compare({'a': 2500, 'b': 1100}, oracle.read_topic(broker.client(), topic))
@@ -191,6 +193,7 @@ def test_two_rotations_while_the_agent_is_stopped(crash, broker, agents, topic, 
     shift(path, 2)
     oracle.write_file(path, 'a', 900, first=2200)
     agent.start()
+    oracle.wait_for_lines(broker.client(), topic, 3100)
     agent.wait_idle(quiet=0.3)
     agent.stop()
     check(broker, topic, {'a': 3100}, 1000 if crash else 0)
@@ -213,6 +216,7 @@ def test_twenty_rotations_with_several_between_two_looks(crash, broker, agents, 
                 agent.kill9()
         if crash:
             agent.start()
+    oracle.wait_for_lines(broker.client(), topic, written)
     agent.wait_idle(quiet=0.5)
     agent.stop()
     check(broker, topic, {'a': written}, written * 5 if crash else 0)
@@ -251,6 +255,7 @@ def test_renamed_file_is_read_while_its_writer_goes_on_and_no_new_one_exists(whe
     else:
         agent.wait_done(2000)
     oracle.write_file(path, 'a', 1000, first=2000)
+    oracle.wait_for_lines(broker.client(), topic, 3000)
     agent.wait_idle(quiet=0.3)
     agent.stop()
     check(broker, topic, {'a': 3000}, 1500 if crash else 0)
@@ -306,6 +311,7 @@ def test_two_names_of_one_file_in_the_glob_are_read_once(link, crash, broker, ag
     agent.start().wait_done(500)
     os.unlink(logs / 'a.log')
     oracle.write_file(logs / 'b.log', 'a', 500, first=1500)
+    oracle.wait_for_lines(broker.client(), topic, 2000)
     agent.wait_idle(quiet=0.3)
     agent.stop()
     check(broker, topic, {'a': 2000}, 1000 if crash else 0)
@@ -404,6 +410,7 @@ def test_names_with_a_newline_and_with_bytes_that_are_no_utf8(crash, broker, age
     for src, path in paths.items():
         oracle.write_file(path, src, 300, first=300)
     agent.start().wait_done(900)
+    oracle.wait_for_lines(broker.client(), topic, 1800)
     agent.wait_idle(quiet=0.3)
     agent.stop()
     check(broker, topic, dict.fromkeys(paths, 600), 900 if crash else 0)
