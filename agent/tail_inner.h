@@ -58,8 +58,9 @@ const char *tail_log_of(struct tail *tail, const char *path, char *room);
 /* Puts a new source among the generations of its log: those that are older are read to their end first. */
 void tail_join_generations(struct tail *tail, struct source *source);
 void tail_unlink_generations(struct source *source);
-/* For qsort(3) of struct source *: by log, then oldest first. */
-int tail_compare_generations(const void *left, const void *right);
+/* Puts all generations of each log in order, oldest first, whether they were found before the restart or after it, and finds
+ * those that were missed. -1: no memory. */
+int tail_order_generations(struct tail *tail);
 /* Opens the generations of the log that had its name so shortly that nobody looked: files beside it, with a rotated
  * name, born from `after` to `before` (ns; 0: not known, then nothing is found). */
 void tail_find_missed(struct tail *tail, const char *log, int64_t after, int64_t before);

@@ -5,18 +5,20 @@
 #include <dirent.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #define DATE_DIGITS 6 /* the least that a date has */
 
-/* Where `.1`, `-20250131`, `.2025-01-31_12` begin, which end at `end`; `end` when there is none. */
-static const char *suffix_before(const char *name, const char *end)
+/* Where `.1`, `-20250131`, `.2025-01-31_12` begin, which end at `end`; `end` when there is none, or not one with so
+ * many digits. */
+static const char *suffix_before(const char *name, const char *end, size_t least_digits)
 {
     const char *at = end;
     size_t digits = 0;
     while (at > name + 1 && strchr("0123456789.-_", at[-1]) != NULL)
         digits += isdigit((unsigned char)*--at) != 0;
-    return digits > 0 && !isdigit((unsigned char)*at) ? at : end;
+    return digits >= least_digits && !isdigit((unsigned char)*at) ? at : end;
 }
 
 bool tail_rotation_base(const char *path, char *ret_base)
@@ -25,14 +27,10 @@ bool tail_rotation_base(const char *path, char *ret_base)
     const char *name = slash == NULL ? path : slash + 1;
     const char *end = name + strlen(name);
     const char *rest = end;
-    const char *at = suffix_before(name, end);
+    const char *at = suffix_before(name, end, 1);
     if (at == end) { /* app-20250131.log: only a date counts there, app-2.log is a log of its own */
         rest = strrchr(name, '.');
-        at = rest == NULL ? end : suffix_before(name, rest);
-        size_t digits = 0;
-        for (const char *c = at; rest != NULL && c < rest; c++)
-            digits += isdigit((unsigned char)*c) != 0;
-        if (digits < DATE_DIGITS)
+        if (rest == NULL || (at = suffix_before(name, rest, DATE_DIGITS)) == rest)
             return false;
     }
     return (size_t)snprintf(ret_base, PATH_MAX, "%.*s%s", (int)(at - path), path, rest) < PATH_MAX;
@@ -55,7 +53,7 @@ static bool is_older(const struct source *source, const struct source *than)
     return source->position->sequence < than->position->sequence;
 }
 
-int tail_compare_generations(const void *left, const void *right)
+static int compare_generations(const void *left, const void *right)
 {
     const struct source *a = *(struct source *const *)left;
     const struct source *b = *(struct source *const *)right;
@@ -63,12 +61,17 @@ int tail_compare_generations(const void *left, const void *right)
     return order != 0 ? order : is_older(a, b) ? -1 : 1;
 }
 
+static void link_generations(struct source *older, struct source *newer)
+{
+    if (newer != NULL)
+        newer->older = older;
+    if (older != NULL)
+        older->newer = newer;
+}
+
 void tail_unlink_generations(struct source *source)
 {
-    if (source->newer != NULL)
-        source->newer->older = source->older;
-    if (source->older != NULL)
-        source->older->newer = source->newer;
+    link_generations(source->older, source->newer);
     source->older = source->newer = NULL;
 }
 
@@ -81,13 +84,9 @@ void tail_join_generations(struct tail *tail, struct source *source)
         newer = older;
         older = older->older;
     }
-    source->older = older;
-    source->newer = newer;
-    if (older != NULL)
-        older->newer = source;
-    if (newer != NULL)
-        newer->older = source;
-    else
+    link_generations(older, source);
+    link_generations(source, newer);
+    if (newer == NULL)
         tail_set_newest(tail, source);
 }
 
@@ -125,4 +124,37 @@ void tail_find_missed(struct tail *tail, const char *log, int64_t after, int64_t
     }
     tail->finding = false;
     closedir(dir);
+}
+
+/* Generations that came and went while the agent was down: born between the last one that it knew and the present one. */
+static void find_missed(struct tail *tail, struct source *const *all, size_t n)
+{
+    for (size_t i = 1; i < n; i++)
+        if (all[i]->older != NULL)
+            tail_find_missed(tail, all[i]->origin.path.ptr, all[i]->older->id.birth,
+                             all[i]->id.birth);
+}
+
+int tail_order_generations(struct tail *tail)
+{
+    size_t n = 0;
+    for (struct source *source = tail->sources; source != NULL; source = source->next)
+        n++;
+    struct source **all = (struct source **)malloc((n + 1) * sizeof(struct source *));
+    if (all == NULL)
+        return -1;
+    n = 0;
+    for (struct source *source = tail->sources; source != NULL; source = source->next)
+        all[n++] = source;
+    qsort(all, n, sizeof(struct source *), compare_generations);
+    for (size_t i = 0; i < n; i++)
+        tail_unlink_generations(all[i]);
+    for (size_t i = 0; i < n; i++) {
+        if (i > 0 && strcmp(all[i]->position->path, all[i - 1]->position->path) == 0)
+            link_generations(all[i - 1], all[i]);
+        tail_set_newest(tail, all[i]);
+    }
+    find_missed(tail, all, n);
+    free(all);
+    return 0;
 }

@@ -76,46 +76,6 @@ static void find_renamed(struct tail *tail)
         source->quiet_since = now;
 }
 
-static void link_generations(struct source *older, struct source *newer)
-{
-    newer->older = older;
-    older->newer = newer;
-}
-
-/* Generations that came and went while the agent was down: born between the last one that it knew and the present one. */
-static void find_missed(struct tail *tail, struct source *const *all, size_t n)
-{
-    for (size_t i = 1; i < n; i++)
-        if (all[i]->older != NULL)
-            tail_find_missed(tail, all[i]->origin.path.ptr, all[i]->older->id.birth,
-                             all[i]->id.birth);
-}
-
-/* Generations of one log, oldest first, whether they were found before the restart or after it. */
-static int order_generations(struct tail *tail)
-{
-    size_t n = 0;
-    for (struct source *source = tail->sources; source != NULL; source = source->next)
-        n++;
-    struct source **all = (struct source **)malloc((n + 1) * sizeof(struct source *));
-    if (all == NULL)
-        return -1;
-    n = 0;
-    for (struct source *source = tail->sources; source != NULL; source = source->next)
-        all[n++] = source;
-    qsort(all, n, sizeof(struct source *), tail_compare_generations);
-    for (size_t i = 0; i < n; i++)
-        tail_unlink_generations(all[i]);
-    for (size_t i = 0; i < n; i++) {
-        if (i > 0 && strcmp(all[i]->position->path, all[i - 1]->position->path) == 0)
-            link_generations(all[i - 1], all[i]);
-        tail_set_newest(tail, all[i]);
-    }
-    find_missed(tail, all, n);
-    free(all);
-    return 0;
-}
-
 struct tail *tail_open(struct stream *stream, const struct tail_place *place, struct error *error)
 {
     struct tail *tail = (struct tail *)calloc(1, sizeof(*tail));
@@ -128,7 +88,7 @@ struct tail *tail_open(struct stream *stream, const struct tail_place *place, st
     tail->last_ready = &tail->first_ready;
     tail_rescan(tail);
     find_renamed(tail);
-    if (order_generations(tail) == -1) {
+    if (tail_order_generations(tail) == -1) {
         error_set(error, "out of memory");
         tail_close(&tail);
         return NULL;
