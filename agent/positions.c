@@ -323,6 +323,19 @@ void positions_release(struct positions *positions, struct position *position)
     pthread_mutex_unlock(&positions->lock);
 }
 
+int positions_rename(struct positions *positions, struct position *position, const char *path)
+{
+    char *copy = strdup(path);
+    if (copy == NULL)
+        return -1;
+    pthread_mutex_lock(&positions->lock);
+    free(position->path);
+    position->path = copy;
+    set_dirty(positions);
+    pthread_mutex_unlock(&positions->lock);
+    return 0;
+}
+
 void positions_set(struct positions *positions, struct position *position, const struct mark *mark)
 {
     pthread_mutex_lock(&positions->lock);

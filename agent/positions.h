@@ -70,6 +70,8 @@ struct position *positions_claim(struct positions *positions, const char *stream
                                  const struct identity *id, const char *path, int worker,
                                  bool *ret_known);
 void positions_release(struct positions *positions, struct position *position);
+/* The log's name was another one. The caller is the worker that has it. -1: no memory. */
+int positions_rename(struct positions *positions, struct position *position, const char *path);
 void positions_set(struct positions *positions, struct position *position, const struct mark *mark);
 /* The generation is gone and finished. */
 void positions_forget(struct positions *positions, struct position **position);

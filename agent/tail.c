@@ -20,6 +20,12 @@
 
 /* ---- sources come and go ---- */
 
+static void free_origin(struct source *source)
+{
+    free((void *)(uintptr_t)source->origin.json.ptr);
+    free((void *)(uintptr_t)source->origin.path.ptr);
+}
+
 void tail_free_source(struct tail *tail, struct source *source)
 {
     tail_clear_name(tail, source);
@@ -41,15 +47,16 @@ void tail_free_source(struct tail *tail, struct source *source)
         positions_release(tail->place.positions, source->position);
     if (source->fd != -1)
         source_close_file(source->fd);
-    free((void *)(uintptr_t)source->origin.json.ptr);
-    free((void *)(uintptr_t)source->origin.path.ptr);
+    free_origin(source);
     free(source->path);
     free(source);
 }
 
-static int set_origin(struct source *source, struct slice host)
+int tail_set_origin(struct tail *tail, struct source *source)
 {
+    struct slice host = tail->stream->host;
     struct slice path = slice_str(source->position->path);
+    free_origin(source);
     char *copy = strdup(source->position->path);
     char *json = (char *)malloc(encode_origin_room(host, path) + 1);
     source->origin.path = slice_of(copy, path.len);
@@ -76,7 +83,7 @@ static struct source *source_new(struct tail *tail, const char *path, const stru
     source->last = &source->first;
     source->want = tail->stream->read_size;
     source->path = strdup(path);
-    if (source->path == NULL || set_origin(source, tail->stream->host) == -1 ||
+    if (source->path == NULL || tail_set_origin(tail, source) == -1 ||
         tail_add_id(tail, source) == -1) {
         tail_free_source(tail, source);
         return NULL;

@@ -27,6 +27,7 @@ struct tail {
     bool started; /* the first look is over: what appears now is new */
     bool wants_rescan;
     bool finding;      /* in tail_find_missed() */
+    bool has_strays;   /* rotated files were found whose log has no file of its own name */
     unsigned nameless; /* sources without a name: looked at by tail_tick() */
     unsigned rescans;  /* counted, for tail_prune() */
     struct log_limit complaints[COMPLAINT_COUNT];
@@ -69,6 +70,8 @@ void tail_find_missed(struct tail *tail, const char *log, int64_t after, int64_t
 /* Opens a generation that is not being read yet. NULL: not now, or another worker has it. */
 struct source *tail_open_generation(struct tail *tail, const char *path,
                                     const struct file_facts *facts);
+/* What its records say of where they come from, by the name of its position. -1: no memory. */
+int tail_set_origin(struct tail *tail, struct source *source);
 void tail_complain(struct tail *tail, enum complaint kind, const char *what, const char *path);
 void tail_truncated(struct tail *tail, struct source *source, uint64_t size);
 /* A glob matches the path and nothing excludes it. */

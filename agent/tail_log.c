@@ -38,10 +38,12 @@ bool tail_rotation_base(const char *path, char *ret_base)
 
 const char *tail_log_of(struct tail *tail, const char *path, char *room)
 {
-    if (!tail_rotation_base(path, room) || !tail_matches(tail, room) ||
-        (tail_newest(tail, room) == NULL && access(room, F_OK) == -1))
+    if (!tail_rotation_base(path, room) || !tail_matches(tail, room))
         return path;
-    return room;
+    if (tail_newest(tail, room) != NULL || access(room, F_OK) == 0)
+        return room;
+    tail->has_strays = true;
+    return path;
 }
 
 /* By birth; where the file system has none, or it is the same, by the order in which they were found. */
@@ -75,6 +77,24 @@ void tail_unlink_generations(struct source *source)
     source->older = source->newer = NULL;
 }
 
+/* Rotated files that were found while the log had no file of its own name, as between a rename and the creation of the next
+ * one: they keep the name under which their lines go out, but are read before this first one. */
+static void join_strays(struct tail *tail, struct source *first)
+{
+    char base[PATH_MAX];
+    for (struct source *stray = tail->sources; stray != NULL; stray = stray->next) {
+        const char *log = stray->origin.path.ptr;
+        if (stray->older != NULL || stray->newer != NULL || !tail_rotation_base(log, base) ||
+            strcmp(base, first->origin.path.ptr) != 0)
+            continue;
+        struct source *newer = first;
+        while (newer->older != NULL && is_older(stray, newer->older))
+            newer = newer->older;
+        link_generations(newer->older, stray);
+        link_generations(stray, newer);
+    }
+}
+
 /* Those that are read already stay in front of it, however old it is. */
 void tail_join_generations(struct tail *tail, struct source *source)
 {
@@ -86,8 +106,11 @@ void tail_join_generations(struct tail *tail, struct source *source)
     }
     link_generations(older, source);
     link_generations(source, newer);
-    if (newer == NULL)
-        tail_set_newest(tail, source);
+    if (newer != NULL)
+        return;
+    tail_set_newest(tail, source);
+    if (older == NULL && tail->started && tail->has_strays)
+        join_strays(tail, source);
 }
 
 /* Is the file a generation of the log that was born in the given time and is not known? */
@@ -135,11 +158,27 @@ static void find_missed(struct tail *tail, struct source *const *all, size_t n)
                              all[i]->id.birth);
 }
 
+/* At the start nothing of a stray has been read yet: it can still become the log's. */
+static int bring_home(struct tail *tail, struct source *stray)
+{
+    char room[PATH_MAX];
+    const char *log = tail_log_of(tail, stray->position->path, room);
+    if (log == stray->position->path)
+        return 0;
+    tail_unset_newest(tail, stray);
+    if (positions_rename(tail->place.positions, stray->position, log) == -1)
+        return -1;
+    return tail_set_origin(tail, stray);
+}
+
 int tail_order_generations(struct tail *tail)
 {
     size_t n = 0;
-    for (struct source *source = tail->sources; source != NULL; source = source->next)
+    for (struct source *source = tail->sources; source != NULL; source = source->next) {
         n++;
+        if (tail->has_strays && bring_home(tail, source) == -1)
+            return -1;
+    }
     struct source **all = (struct source **)malloc((n + 1) * sizeof(struct source *));
     if (all == NULL)
         return -1;

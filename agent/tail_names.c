@@ -108,7 +108,7 @@ void tail_unset_newest(struct tail *tail, struct source *source)
     struct source **node = (struct source **)tfind(source, &tail->by_log, compare_log);
     if (node == NULL || *node != source)
         return;
-    if (source->older != NULL)
+    if (source->older != NULL && compare_log(source, source->older) == 0)
         *node = source->older;
     else
         tdelete(source, &tail->by_log, compare_log);

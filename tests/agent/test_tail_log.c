@@ -124,6 +124,49 @@ static void rotations_while_stopped_miss_no_generation(void **state)
     assert_read(rig, "");
 }
 
+/* Between the rename and the creation of the next file. */
+static void a_start_in_the_middle_of_a_rotation_keeps_the_generations_in_order(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    const char *all = strdup(at(rig, "a.log*"));
+    rig->sides[0].config.tail.paths.items = &all;
+    harness_put(at(rig, "a.log"), "1\n");
+    start(rig);
+    assert_read(rig, "1 ");
+    stop(rig);
+    harness_append(at(rig, "a.log"), "2\n");
+    for (char text[] = "3\n"; *text <= '6'; ++*text)
+        rotate(rig, 6, text);
+    for (int i = 5; i > 0; i--) {
+        char from[32], to[32];
+        snprintf(from, sizeof(from), i == 1 ? "a.log" : "a.log.%d", i - 1);
+        snprintf(to, sizeof(to), "a.log.%d", i);
+        move(rig, from, to);
+    }
+    start(rig);
+    harness_put(at(rig, "a.log"), "7\n");
+    assert_read(rig, "2 3 4 5 6 7 ");
+    free((void *)(uintptr_t)all);
+}
+
+static void a_first_start_in_the_middle_of_a_rotation_keeps_the_generations_in_order(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    const char *all = strdup(at(rig, "a.log*"));
+    rig->sides[0].config.tail.paths.items = &all;
+    for (char text[] = "1\n"; *text <= '4'; ++*text)
+        rotate(rig, 6, text);
+    move(rig, "a.log", "a.log.0");
+    start(rig);
+    harness_put(at(rig, "a.log"), "5\n");
+    assert_read(rig, "1 2 3 4 5 ");
+    usleep(BIRTH_STEP_US);
+    move(rig, "a.log", "a.log.9");
+    harness_put(at(rig, "a.log"), "6\n");
+    assert_read(rig, "6 ");
+    free((void *)(uintptr_t)all);
+}
+
 static void what_came_after_a_file_that_is_gone_is_read_all_the_same(void **state)
 {
     struct rig *rig = (struct rig *)*state;
@@ -188,6 +231,8 @@ int main(void)
         RIG(generations_found_at_the_first_start_are_read_oldest_first_as_one_log),
         RIG(a_generation_that_came_and_went_between_two_looks_is_found_beside_the_log),
         RIG(rotations_while_stopped_miss_no_generation),
+        RIG(a_start_in_the_middle_of_a_rotation_keeps_the_generations_in_order),
+        RIG(a_first_start_in_the_middle_of_a_rotation_keeps_the_generations_in_order),
         RIG(what_came_after_a_file_that_is_gone_is_read_all_the_same),
         RIG(older_files_than_the_log_that_is_known_are_not_read),
         RIG(copies_of_a_truncated_log_are_not_taken_for_generations),
