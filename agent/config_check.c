@@ -23,32 +23,20 @@ bool config_name_valid(struct slice name)
     return name.len > 0 && name.len <= CONFIG_NAME_MAX;
 }
 
-/* Node of a list option's item i. */
-static const struct yaml_node *item_node(const struct yaml_node *section, const char *option,
+const struct yaml_node *config_item_node(const struct yaml_node *section, const char *option,
                                          size_t i)
 {
     const struct yaml_node *node = yaml_get(section, option);
     return node->kind == YAML_LIST ? node->items[i] : node;
 }
 
-static int check_absolute(const char *path, const struct yaml_node *node, const char *name,
+int config_check_absolute(const char *path, const struct yaml_node *node, const char *name,
                           struct error *error)
 {
     if (path[0] == '/')
         return 0;
     return yaml_error(node, error, "%s must be absolute: begin with a /, not as %s does", name,
                       quote_str(path).text);
-}
-
-/* "**" stands for folders: behind it the files have to be named. */
-static int check_names_files(const char *path, const struct yaml_node *node, struct error *error)
-{
-    size_t len = strlen(path);
-    if (path[len - 1] != '/' && (len < 3 || strcmp(path + len - 3, "/**") != 0))
-        return 0;
-    return yaml_error(
-        node, error, "paths must name files: %s names folders; end it with /* or with a file's name",
-        quote_str(path).text);
 }
 
 /* ---- agent ---- */
@@ -72,10 +60,10 @@ int config_check_agent(struct config_agent *agent, const struct yaml_node *node,
         return yaml_error(id, error, "id must be of 1 to %u letters, digits, and . _ -, not %s",
                           CONFIG_NAME_MAX, quote_str(agent->id).text);
     const struct yaml_node *state = yaml_get(node, "state");
-    if (state != NULL && check_absolute(agent->state, state, "state", error) == -1)
+    if (state != NULL && config_check_absolute(agent->state, state, "state", error) == -1)
         return -1;
     const struct yaml_node *plugins = yaml_get(node, "plugins");
-    return plugins == NULL ? 0 : check_absolute(agent->plugins, plugins, "plugins", error);
+    return plugins == NULL ? 0 : config_check_absolute(agent->plugins, plugins, "plugins", error);
 }
 
 /* ---- kafka ---- */
@@ -143,7 +131,8 @@ static int check_brokers(struct config_kafka *kafka, const struct yaml_node *nod
     struct option_list split = {.n = 0};
     int result = 0;
     for (size_t i = 0; i < brokers->n && result == 0; i++)
-        result = split_brokers(brokers->items[i], &split, item_node(node, "brokers", i), error);
+        result =
+            split_brokers(brokers->items[i], &split, config_item_node(node, "brokers", i), error);
     option_clear(option, brokers);
     *brokers = split;
     return result;
@@ -192,17 +181,7 @@ int config_check_kafka(struct kafka_section *section, const struct yaml_node *no
     return 0;
 }
 
-/* ---- tail, ship ---- */
-
-int config_check_tail(const struct config_tail *tail, const struct yaml_node *node,
-                      struct error *error)
-{
-    for (size_t i = 0; i < tail->paths.n; i++)
-        if (check_absolute(tail->paths.items[i], item_node(node, "paths", i), "paths", error) == -1 ||
-            check_names_files(tail->paths.items[i], item_node(node, "paths", i), error) == -1)
-            return -1;
-    return 0;
-}
+/* ---- ship ---- */
 
 int config_check_ship(const struct config_ship *ship, const struct yaml_node *node,
                       struct error *error)

@@ -5,11 +5,6 @@
 
 #include <stddef.h>
 
-#define KIB     INT64_C(1024)
-#define MIB     (1024 * KIB)
-#define SECONDS INT64_C(1000)
-#define DAYS    (86400 * SECONDS)
-
 static const char *const log_levels[] = {
     [LOG_LEVEL_ERROR] = "error",
     [LOG_LEVEL_WARN] = "warn",
@@ -21,11 +16,6 @@ static const char *const worker_words[] = {"auto", NULL};
 static const char *const deliveries[] = {
     [DELIVERY_AT_LEAST_ONCE] = "at-least-once",
     [DELIVERY_EXACTLY_ONCE] = "exactly-once",
-    NULL,
-};
-static const char *const starts[] = {
-    [START_BEGINNING] = "beginning",
-    [START_END] = "end",
     NULL,
 };
 static const char *const encodings[] = {
@@ -168,59 +158,6 @@ const struct section kafka_section = {
                "    sasl.username: '${KAFKA_USER}'\n"
                "    sasl.password: '${KAFKA_PASSWORD}'\n",
     .options = kafka_options,
-};
-
-static const struct option tail_options[] = {
-    {.name = "paths",
-     .type = OPTION_LIST,
-     .offset = offsetof(struct config_tail, paths),
-     .help = "Files, as absolute globs: `*`, `?` and `[…]` within a folder's or a file's name, "
-             "`**` for any number "
-             "of folders. Files that appear later are read too; compressed ones (`.gz .zst .xz "
-             ".bz2 .lz4 .Z "
-             ".zip`) never.",
-     .required = true,
-     .min = 1,
-     .max = INT64_MAX},
-    {.name = "exclude",
-     .type = OPTION_LIST,
-     .offset = offsetof(struct config_tail, exclude),
-     .help = "Files that are left out although they match: globs on the whole path or, without a "
-             "slash, on the "
-             "file's name."},
-    {.name = "start",
-     .type = OPTION_CHOICE,
-     .offset = offsetof(struct config_tail, start),
-     .fallback = "beginning",
-     .help = "Where to begin in a file that is there when the agent sees this stream for the first "
-             "time. Files that "
-             "appear later are read from their beginning.",
-     .choices = starts},
-    {.name = "max_line",
-     .type = OPTION_SIZE,
-     .offset = offsetof(struct config_tail, max_line),
-     .fallback = "1MiB",
-     .help = "A longer line is cut there, marked and counted; reading goes on with the next line.",
-     .min = 256,
-     .max = 64 * MIB},
-    {.name = "rescan",
-     .type = OPTION_TIME,
-     .offset = offsetof(struct config_tail, rescan),
-     .fallback = "10s",
-     .help = "How often to look at all folders, beside the notifications that the kernel gives.",
-     .min = 10,
-     .max = 1 * DAYS},
-    OPTION_END,
-};
-
-const struct section tail_section = {
-    .name = "tail",
-    .help = "The files whose lines a stream reads.",
-    .example = "tail:\n"
-               "  paths: [/var/log/nginx/*.log, /srv/**/log/*.log]\n"
-               "  exclude: ['*.gz']\n"
-               "  start: end\n",
-    .options = tail_options,
 };
 
 static const struct option ship_options[] = {

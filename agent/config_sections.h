@@ -6,6 +6,12 @@
 #include "agent/config.h"
 #include "agent/option.h"
 
+/* Ranges of options. */
+#define KIB     INT64_C(1024)
+#define MIB     (1024 * KIB)
+#define SECONDS INT64_C(1000)
+#define DAYS    (86400 * SECONDS)
+
 struct kafka_section {
     struct config_kafka kafka;
     int delivery;
@@ -45,14 +51,21 @@ struct config *config_load_text(struct slice text, const char *file, struct erro
 
 /* ---- config_check.c: what tables can't say; each 0, or -1 and *error with the node's place ---- */
 
+/* The node of a list option's item i. */
+const struct yaml_node *config_item_node(const struct yaml_node *section, const char *option,
+                                         size_t i);
+int config_check_absolute(const char *path, const struct yaml_node *node, const char *name,
+                          struct error *error);
 /* Splits "a:1,b:2" into items, checks them, and sets kafka->embedded. */
 int config_check_kafka(struct kafka_section *section, const struct yaml_node *node,
                        struct error *error);
 int config_check_agent(struct config_agent *agent, const struct yaml_node *node,
                        struct error *error);
-int config_check_tail(const struct config_tail *tail, const struct yaml_node *node,
-                      struct error *error);
 int config_check_ship(const struct config_ship *ship, const struct yaml_node *node,
+                      struct error *error);
+
+/* config_tail.c */
+int config_check_tail(const struct config_tail *tail, const struct yaml_node *node,
                       struct error *error);
 
 #endif
