@@ -115,3 +115,21 @@ int arena_order(const struct arena *arena, const char *a, const char *b)
     }
     return 0;
 }
+
+int arena_append(struct arena *arena, struct slice *text, size_t *room, struct slice more)
+{
+    size_t need = text->len + more.len;
+    if (need > *room) {
+        char *to = (char *)arena_alloc(arena, need * 2);
+        if (to == NULL)
+            return -1;
+        if (text->len > 0)
+            memcpy(to, text->ptr, text->len);
+        text->ptr = to;
+        *room = need * 2;
+    }
+    if (more.len > 0)
+        memcpy((char *)(uintptr_t)text->ptr + text->len, more.ptr, more.len);
+    text->len = need;
+    return 0;
+}

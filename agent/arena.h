@@ -27,6 +27,9 @@ void arena_pool_fini(struct arena_pool *pool);
 void arena_init(struct arena *arena, struct arena_pool *pool, size_t limit);
 /* Gives all chunks back; the arena can be used again. */
 void arena_reset(struct arena *arena);
+/* Adds `more` to a text of which `*room` bytes in the arena are its own (0: it stands elsewhere and is copied), doubling them.
+ * -1: the arena has no room; the text is as it was. */
+int arena_append(struct arena *arena, struct slice *text, size_t *room, struct slice more);
 /* Which of two places in the arena was allocated first: <0: a, >0: b, 0: the same place. */
 int arena_order(const struct arena *arena, const char *a, const char *b);
 

@@ -57,6 +57,7 @@ struct batch_private *batch_take(struct batch_pool *pool, struct slice host)
     batch->last_range = &batch->ranges;
     batch->n_read = 0;
     batch->cut_lines = batch->cut_bytes = 0;
+    batch->joined = batch->limited = batch->decoded = 0;
     batch->n_origins = batch->next_send = batch->n_messages = 0;
     atomic_init(&batch->unfinished, 0);
     batch->finished_here = false;

@@ -55,8 +55,11 @@ struct batch_private {
     uint32_t n_origins;
     size_t n_read; /* bytes of lines read into it */
     uint64_t cut_lines, cut_bytes;
-    uint32_t next_send;         /* records before it were given to the producer, or need not be */
-    uint32_t n_messages;        /* records that the producer gets */
+    uint64_t joined,
+        limited;         /* lines that went into another one's record; records that a limit ended */
+    uint64_t decoded;    /* ill-formed places of the file's encoding */
+    uint32_t next_send;  /* records before it were given to the producer, or need not be */
+    uint32_t n_messages; /* records that the producer gets */
     atomic_uint unfinished;     /* messages without an outcome */
     bool finished_here;         /* the last outcome came while sending: nobody will report it */
     size_t cost;                /* bytes that it counts for in the memory budget */

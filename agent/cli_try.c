@@ -7,9 +7,10 @@
 #include "agent/chain.h"
 #include "agent/clock.h"
 #include "agent/encode.h"
-#include "agent/lines.h"
+#include "agent/frame.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -21,14 +22,17 @@ struct attempt {
     const struct config *config;
     const struct config_stream *stream;
     struct chain *chain;
+    struct frame *frame; /* NULL: each line is a record */
+    struct frame_state framing;
     struct batch_pool pool;
     struct origin origin;
     char host_json[8 * 256];
-    char *bytes; /* room, and one more for a line end at the end */
+    char *bytes;
     size_t room;
     size_t len;
     uint64_t offset; /* of the first byte in the input */
     bool cut;
+    bool held; /* lines wait in the buffer for others that may join them */
 };
 
 static int print_records(const struct batch *batch)
@@ -65,42 +69,74 @@ static int run_batch(struct attempt *attempt, struct batch_private *batch, struc
     return 0;
 }
 
-/* All lines that are complete. */
-static int run_lines(struct attempt *attempt, struct error *error)
+/* The next records of the bytes. */
+static int take_lines(struct attempt *attempt, struct batch_private *batch, struct lines *lines,
+                      bool flush)
+{
+    struct frame_read read = {
+        .state = &attempt->framing, .arena = &batch->b.arena, .flush = flush, .fields = true};
+    if (attempt->frame == NULL) {
+        lines_split(batch, lines);
+        if (lines->offset == 0 && batch->b.n_records > 0)
+            batch->b.records[0].line = lines_without_mark(batch->b.records[0].line);
+        return 0;
+    }
+    if (lines->offset == 0)
+        frame_look(attempt->frame, &attempt->framing, lines->bytes, 0);
+    int result = frame_split(attempt->frame, &read, batch, lines);
+    attempt->held = read.held;
+    return result;
+}
+
+/* All lines that are complete; with `flush`, also those that others might join, and one without an end. */
+static int run_lines(struct attempt *attempt, bool flush, struct error *error)
 {
     size_t done = 0;
-    for (;;) {
+    struct lines lines;
+    do {
         struct batch_private *batch = batch_take(&attempt->pool, slice_str(attempt->config->host));
         if (batch == NULL)
             return error_set(error, "out of memory");
         batch->origins[0] = &attempt->origin;
         batch->n_origins = 1;
-        struct lines lines = {
+        lines = (struct lines){
             .bytes = slice_of(attempt->bytes + done, attempt->len - done),
             .offset = attempt->offset + done,
-            .max_line = attempt->stream->tail.max_line,
+            .max_line = attempt->frame != NULL ? frame_max_line(attempt->frame)
+                                               : attempt->stream->tail.max_line,
             .time = clock_real(),
+            .incomplete = flush,
             .cut = attempt->cut,
         };
-        lines_split(batch, &lines);
+        int result = take_lines(attempt, batch, &lines, flush);
         attempt->cut = lines.cut;
         done += lines.consumed;
-        int result = run_batch(attempt, batch, error);
+        result = result == -1 ? error_set(error, "out of memory") : run_batch(attempt, batch, error);
         batch_give(&attempt->pool, batch);
         if (result == -1)
             return -1;
-        if (lines.consumed == 0)
-            break;
-    }
+    } while (lines.consumed != 0);
     memmove(attempt->bytes, attempt->bytes + done, attempt->len - done);
     attempt->len -= done;
     attempt->offset += done;
     return 0;
 }
 
+/* False: what is held back has waited long enough. */
+static bool more_comes(const struct attempt *attempt)
+{
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+    return !attempt->held || poll(&input, 1, (int)(frame_wait(attempt->frame) / NS_PER_MS)) != 0;
+}
+
 static int run_input(struct attempt *attempt, struct error *error)
 {
     for (;;) {
+        if (attempt->len == attempt->room || !more_comes(attempt)) {
+            if (run_lines(attempt, true, error) == -1)
+                return -1;
+            continue;
+        }
         ssize_t got =
             read(STDIN_FILENO, attempt->bytes + attempt->len, attempt->room - attempt->len);
         if (got == -1 && errno == EINTR)
@@ -108,11 +144,7 @@ static int run_input(struct attempt *attempt, struct error *error)
         if (got == -1)
             return error_set(error, "standard input can't be read: %s", strerror(errno));
         attempt->len += (size_t)got;
-        if (got == 0 && attempt->len == 0)
-            return 0;
-        if (got == 0)
-            attempt->bytes[attempt->len++] = '\n'; /* the last line counts without one as well */
-        if (run_lines(attempt, error) == -1)
+        if (run_lines(attempt, got == 0, error) == -1)
             return -1;
         if (got == 0)
             return 0;
@@ -126,8 +158,13 @@ static int run_attempt(struct attempt *attempt, struct error *error)
     assert(encode_origin_room(host, path) <= sizeof(attempt->host_json));
     size_t len = encode_origin(attempt->host_json, host, path);
     attempt->origin = (struct origin){.path = path, .json = slice_of(attempt->host_json, len)};
-    attempt->room = attempt->stream->tail.max_line + READ_SIZE;
-    attempt->bytes = (char *)malloc(attempt->room + 1);
+    const char *key;
+    if (frame_wanted(&attempt->stream->tail) &&
+        (attempt->frame = frame_new(&attempt->stream->tail, &key, error)) == NULL)
+        return -1;
+    attempt->room = READ_SIZE + (attempt->frame != NULL ? frame_span(attempt->frame)
+                                                        : attempt->stream->tail.max_line + 2);
+    attempt->bytes = (char *)malloc(attempt->room);
     if (attempt->bytes == NULL)
         return error_set(error, "out of memory");
     attempt->chain = chain_open(attempt->config, attempt->stream->chain, error);
@@ -156,6 +193,7 @@ int cli_try(const char *file, const char *stream)
     if (result == -1)
         cli_print_error(&error);
     chain_close(&attempt.chain);
+    frame_free(&attempt.frame);
     free(attempt.bytes);
     config_free(&config);
     return result == -1 ? 1 : 0;

@@ -31,12 +31,31 @@ struct config_kafka {
     struct option_map properties; /* librdkafka's, checked by producer_check_property() */
 };
 
+/* Which lines are one record: multiline.h. */
+struct config_multiline {
+    const char *start; /* expressions; NULL: not set */
+    const char *continued;
+    const char *end;
+    struct option_list preset;
+    int64_t max_lines;
+    uint64_t max_bytes;
+    int64_t timeout; /* ms */
+};
+
+enum tail_container { TAIL_PLAIN, TAIL_AUTO, TAIL_CRI, TAIL_DOCKER };
+
 struct config_tail {
     struct option_list paths;   /* globs, absolute */
     struct option_list exclude; /* globs on the whole path, or on the name when without a slash */
     int start;                  /* enum tail_start */
     uint64_t max_line;          /* bytes */
     int64_t rescan;             /* ms between looks at all folders, as a safety net */
+    const char *encoding;       /* of the files */
+    const char *delimiter;      /* between lines */
+    int64_t incomplete_after;   /* ms until a last line without an end goes out; 0: never */
+    int64_t header_lines;       /* the first lines of each file, left out */
+    int container;              /* enum tail_container */
+    struct config_multiline multiline;
 };
 
 struct config_ship {

@@ -1,5 +1,6 @@
 /* The options of a stream's tail. Helps are printed in the reference: whole sentences, for a reader who has not seen the code. */
 #include "agent/config_sections.h"
+#include "agent/frame.h"
 #include "agent/quote.h"
 
 #include <stddef.h>
@@ -8,6 +9,65 @@ static const char *const starts[] = {
     [START_BEGINNING] = "beginning",
     [START_END] = "end",
     NULL,
+};
+
+static const char *const containers[] = {
+    [TAIL_PLAIN] = "off", [TAIL_AUTO] = "auto", [TAIL_CRI] = "cri", [TAIL_DOCKER] = "docker", NULL,
+};
+
+static const struct option multiline_options[] = {
+    {.name = "start",
+     .type = OPTION_STRING,
+     .offset = offsetof(struct config_multiline, start),
+     .help = "A regular expression: a line that matches begins a record, all others join it. With "
+             "`end`, lines outside "
+             "of what they enclose are records of their own.",
+     .min = 1,
+     .max = 65536},
+    {.name = "continue",
+     .type = OPTION_STRING,
+     .offset = offsetof(struct config_multiline, continued),
+     .help = "A regular expression: a line that matches joins the one before.",
+     .min = 1,
+     .max = 65536},
+    {.name = "end",
+     .type = OPTION_STRING,
+     .offset = offsetof(struct config_multiline, end),
+     .help = "A regular expression: a line that matches is the last one of its record.",
+     .min = 1,
+     .max = 65536},
+    {.name = "preset",
+     .type = OPTION_LIST,
+     .offset = offsetof(struct config_multiline, preset),
+     .help = "Stack traces as these languages write them, `java`, `python`, `go`, `ruby`, `php`, "
+             "`dotnet`, `node`, with what "
+             "caused them, are records; every other line is a record of its own. `indent`, which "
+             "stands last, "
+             "joins every line that begins with a blank to the one before.",
+     .min = 1,
+     .max = 8},
+    {.name = "max_lines",
+     .type = OPTION_INTEGER,
+     .offset = offsetof(struct config_multiline, max_lines),
+     .fallback = "500",
+     .help = "A record of so many lines ends; what would have joined it is the next one.",
+     .min = 2,
+     .max = 2000},
+    {.name = "max_bytes",
+     .type = OPTION_SIZE,
+     .offset = offsetof(struct config_multiline, max_bytes),
+     .fallback = "1MiB",
+     .help = "A line that would make a record longer begins the next one.",
+     .min = 1 * KIB,
+     .max = 64 * MIB},
+    {.name = "timeout",
+     .type = OPTION_TIME,
+     .offset = offsetof(struct config_multiline, timeout),
+     .fallback = "2s",
+     .help = "A record that may go on is shipped when the file has not grown for so long.",
+     .min = 10,
+     .max = 3600 * SECONDS},
+    OPTION_END,
 };
 
 static const struct option tail_options[] = {
@@ -50,6 +110,60 @@ static const struct option tail_options[] = {
      .help = "How often to look at all folders, beside the notifications that the kernel gives.",
      .min = 10,
      .max = 1 * DAYS},
+    {.name = "encoding",
+     .type = OPTION_STRING,
+     .offset = offsetof(struct config_tail, encoding),
+     .fallback = "utf-8",
+     .help =
+         "The files' encoding: `utf-16` (by their byte order mark, else little-endian), "
+         "`utf-16le`, `utf-16be`, "
+         "`latin-1`, `windows-1252`, `shift_jis`, or another one that `iconv -l` lists and in "
+         "which a line's end is a "
+         "character of its own. Records are UTF-8, `raw` ones too. A byte order mark is left out.",
+     .min = 1,
+     .max = 31},
+    {.name = "delimiter",
+     .type = OPTION_STRING,
+     .offset = offsetof(struct config_tail, delimiter),
+     .fallback = "\"\\n\"",
+     .help = "What ends a line. With the default, a `\\r` before it belongs to the end. `nul` is a "
+             "byte of zeros; in YAML "
+             "`\"\\r\"` is a carriage return.",
+     .min = 1,
+     .max = 15},
+    {.name = "incomplete_after",
+     .type = OPTION_TIME,
+     .offset = offsetof(struct config_tail, incomplete_after),
+     .fallback = "0s",
+     .help = "A last line without an end is shipped when the file has not grown for so long; what "
+             "is written behind it is then "
+             "a record of its own. `0s`: it waits for its end.",
+     .max = 1 * DAYS},
+    {.name = "header_lines",
+     .type = OPTION_INTEGER,
+     .offset = offsetof(struct config_tail, header_lines),
+     .fallback = "0",
+     .help = "So many first lines of each file are left out, counted as dropped.",
+     .max = 1000},
+    {.name = "container",
+     .type = OPTION_CHOICE,
+     .offset = offsetof(struct config_tail, container),
+     .fallback = "off",
+     .help = "What a container runtime writes round the lines is taken off: `cri` (containerd, "
+             "CRI-O, podman's k8s-file), `docker` "
+             "(json-file), or `auto`, by each line. Parts of a line are joined; `@timestamp` is "
+             "the runtime's time; further fields are "
+             "`stream`, `docker.attrs` and, from the file's path, `kubernetes.namespace`, "
+             "`kubernetes.pod.name`, "
+             "`kubernetes.pod.uid`, `kubernetes.container.name` and `container.id`.",
+     .choices = containers},
+    {.name = "multiline",
+     .type = OPTION_SECTION,
+     .offset = offsetof(struct config_tail, multiline),
+     .help = "Several lines that are one record, told by `start`, `end` or both, by `continue`, or "
+             "by `preset`. They are joined by line "
+             "feeds; with `container` those of stdout and stderr apart.",
+     .options = multiline_options},
     OPTION_END,
 };
 
@@ -74,6 +188,35 @@ static int check_names_files(const char *path, const struct yaml_node *node, str
         quote_str(path).text);
 }
 
+/* How lines become records: made once, to see that it can be. */
+static int check_frame(const struct config_tail *tail, const struct yaml_node *node,
+                       struct error *error)
+{
+    const char *key = NULL;
+    struct error why = {.line = 0};
+    const struct yaml_node *incomplete = yaml_get(node, "incomplete_after");
+    const struct yaml_node *multiline = yaml_get(node, "multiline");
+    if (tail->container != TAIL_PLAIN && tail->incomplete_after != 0)
+        return yaml_error(
+            incomplete, error,
+            "incomplete_after and container exclude each other: a runtime writes whole lines");
+    if (tail->container != TAIL_PLAIN && yaml_get(node, "encoding") != NULL)
+        return yaml_error(yaml_get(node, "encoding"), error,
+                          "encoding and container exclude each other: runtimes write UTF-8");
+    if (!frame_wanted(tail))
+        return multiline == NULL
+                   ? 0
+                   : yaml_error(multiline, error,
+                                "multiline needs one of start, end, continue and preset");
+    struct frame *frame = frame_new(tail, &key, &why);
+    if (frame != NULL) {
+        frame_free(&frame);
+        return 0;
+    }
+    const struct yaml_node *at = yaml_get(node, key);
+    return yaml_error(at != NULL ? at : node, error, "%s: %s", key, why.text);
+}
+
 int config_check_tail(const struct config_tail *tail, const struct yaml_node *node,
                       struct error *error)
 {
@@ -82,5 +225,5 @@ int config_check_tail(const struct config_tail *tail, const struct yaml_node *no
                                   error) == -1 ||
             check_names_files(tail->paths.items[i], config_item_node(node, "paths", i), error) == -1)
             return -1;
-    return 0;
+    return check_frame(tail, node, error);
 }

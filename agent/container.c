@@ -1,6 +1,8 @@
 /* Both formats are read in place. A line that is in neither is found out by its first bytes, at little cost. */
 #include "agent/container.h"
 
+#include "agent/arena.h"
+
 #include "agent/rfc3339.h"
 
 struct slice container_stream_name(enum container_stream stream)
@@ -135,23 +137,6 @@ const char *container_parse(struct slice line, struct arena *arena, struct conta
 
 /* ---- joining parts ---- */
 
-/* Room for `more` bytes behind the text, doubling it; -1: the arena has none. */
-static int join_grow(struct container_join *join, size_t more, struct arena *arena)
-{
-    size_t need = join->text.len + more;
-    if (need <= join->room)
-        return 0;
-    size_t room = need <= join->limit / 2 ? need * 2 : join->limit;
-    char *to = (char *)arena_alloc(arena, room);
-    if (to == NULL)
-        return -1;
-    if (join->text.len > 0)
-        memcpy(to, join->text.ptr, join->text.len);
-    join->text.ptr = to;
-    join->room = room;
-    return 0;
-}
-
 int container_join_add(struct container_join *join, const struct container_line *line,
                        struct arena *arena)
 {
@@ -162,11 +147,9 @@ int container_join_add(struct container_join *join, const struct container_line 
     if (!join->open) {
         *join = (struct container_join){.limit = join->limit, .time = line->time};
         join->text = slice_of(line->content.ptr, more);
-    } else if (more > 0) {
-        if (join_grow(join, more, arena) == -1)
-            return -1;
-        memcpy((char *)(uintptr_t)join->text.ptr + join->text.len, line->content.ptr, more);
-        join->text.len += more;
+    } else if (more > 0 && arena_append(arena, &join->text, &join->room,
+                                        slice_of(line->content.ptr, more)) == -1) {
+        return -1;
     }
     join->cut += line->content.len - more;
     join->open = line->partial;

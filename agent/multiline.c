@@ -67,6 +67,10 @@ static int add_preset(struct multiline *multiline, const char *name, struct erro
     for (unsigned i = 0; i < multiline->n_presets; i++)
         if (multiline->presets[i] == preset)
             return error_set(error, "preset %s is given twice", quote_str(name).text);
+    const struct multiline_preset *before =
+        multiline->n_presets == 0 ? NULL : multiline->presets[multiline->n_presets - 1];
+    if (before != NULL && strcmp(before->name, "indent") == 0)
+        return error_set(error, "preset indent recognises every line: it must stand last");
     assert(multiline->n_presets < MOST_PRESETS);
     multiline->presets[multiline->n_presets++] = preset;
     return 0;

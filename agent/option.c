@@ -88,6 +88,7 @@ void option_allowed(const struct option *option, char buffer[OPTION_TEXT_ROOM])
         [OPTION_LIST] = "a text or a list of texts",
         [OPTION_MAP] = "a mapping of names to texts",
         [OPTION_TEMPLATES] = "a mapping of names to texts, with %{field} for a field's value",
+        [OPTION_SECTION] = "a mapping of options",
     };
     struct words words = {buffer, OPTION_TEXT_ROOM};
     bool range = option->min != 0 || option->max != 0;
@@ -126,6 +127,7 @@ const char *option_type_name(const struct option *option)
         [OPTION_LIST] = "list",
         [OPTION_MAP] = "map",
         [OPTION_TEMPLATES] = "map of templates",
+        [OPTION_SECTION] = "options",
     };
     return names[option->type];
 }

@@ -238,6 +238,13 @@ static int set_map(const struct option *option, const struct yaml_node *node, vo
     return 0;
 }
 
+static int set_section(const struct option *option, const struct yaml_node *node, void *to,
+                       struct error *error)
+{
+    struct option_target target = {.what = option->name, .options = option->options, .into = to};
+    return option_fill(&target, node, node, error);
+}
+
 /* ---- all types ---- */
 
 static value_fn *const setters[] = {
@@ -247,7 +254,13 @@ static value_fn *const setters[] = {
     [OPTION_REGEX] = set_compiled,    [OPTION_CONDITION] = set_compiled,
     [OPTION_TEMPLATE] = set_compiled, [OPTION_LIST] = set_list,
     [OPTION_MAP] = set_map,           [OPTION_TEMPLATES] = set_map,
+    [OPTION_SECTION] = set_section,
 };
+
+static bool is_scalar(const struct option *option)
+{
+    return option->type != OPTION_LIST && option->type != OPTION_SECTION && !option_is_map(option);
+}
 
 bool option_is_map(const struct option *option)
 {
@@ -257,7 +270,7 @@ bool option_is_map(const struct option *option)
 int option_set(const struct option *option, const struct yaml_node *node, void *to,
                struct error *error)
 {
-    bool scalar = option->type != OPTION_LIST && !option_is_map(option);
+    bool scalar = is_scalar(option);
     if (yaml_is_null(node) || (scalar && node->kind != YAML_SCALAR))
         return refuse(option, node, error);
     return setters[option->type](option, node, to, error);
@@ -266,7 +279,7 @@ int option_set(const struct option *option, const struct yaml_node *node, void *
 int option_set_default(const struct option *option, void *to, struct error *error)
 {
     const char *text = option->fallback;
-    bool scalar = option->type != OPTION_LIST && !option_is_map(option);
+    bool scalar = is_scalar(option);
     if (scalar && text[0] != '\'' && text[0] != '"') {
         struct yaml_node node = {.kind = YAML_SCALAR,
                                  .quoted = true,
@@ -328,6 +341,7 @@ void option_clear(const struct option *option, void *to)
     case OPTION_LIST: clear_list((struct option_list *)to); break;
     case OPTION_MAP: clear_map((struct option_map *)to); break;
     case OPTION_TEMPLATES: clear_templates((struct option_templates *)to); break;
+    case OPTION_SECTION: option_free(option->options, to); break;
     case OPTION_BOOL:
     case OPTION_INTEGER:
     case OPTION_SIZE:

@@ -107,6 +107,13 @@ static void put_section(FILE *out, const struct section *section)
     put_table_head(out);
     put_options(out, section->options);
     put_example(out, section->example);
+    for (const struct option *option = section->options; option->name != NULL; option++) {
+        if (option->type != OPTION_SECTION)
+            continue;
+        fprintf(out, "\n### %s.%s\n", section->name, option->name);
+        put_table_head(out);
+        put_options(out, option->options);
+    }
 }
 
 static void put_plugin(const struct plugin *plugin, void *arg)

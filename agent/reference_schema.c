@@ -160,6 +160,9 @@ static void put_choice(struct json_out *json, const struct option *option)
     close_bracket(json, ']');
 }
 
+static void put_mapping(struct json_out *json, const struct option *options, const char *rest_name,
+                        const struct option *common);
+
 /* Members that say what the option's value may be. */
 static void put_type(struct json_out *json, const struct option *option)
 {
@@ -189,6 +192,7 @@ static void put_type(struct json_out *json, const struct option *option)
     case OPTION_TEMPLATE: put_raw(json, "type", ANY_SCALAR); break;
     case OPTION_REGEX:
     case OPTION_CONDITION: put_text(json, "type", "string"); break;
+    case OPTION_SECTION: put_mapping(json, option->options, NULL, NULL); break;
     }
 }
 

@@ -1,5 +1,6 @@
 #include "agent/source.h"
 
+#include "agent/clock.h"
 #include "agent/lines.h"
 #include "agent/stream.h"
 
@@ -7,6 +8,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -107,11 +109,20 @@ enum source_content source_compare(int fd, uint64_t size, const struct mark *mar
     return CONTENT_SAME;
 }
 
+/* What is behind the offset, and what was known of the lines before it, has to be looked at anew. */
+static void forget_seen(struct source *source)
+{
+    source->scanned = 0;
+    source->held = false;
+    if (source->framing != NULL)
+        source->framing->state = (struct frame_state){0};
+}
+
 void source_restart(struct source *source)
 {
     source->offset = 0;
     source->cut = false;
-    source->scanned = 0;
+    forget_seen(source);
     source->head = source->tail = (struct content_hash){0};
     source->epoch++;
 }
@@ -153,24 +164,72 @@ static void fill_mark(struct source *source, struct mark *mark, const char *cons
     source->tail = mark->tail;
 }
 
-/* The next read asks for more when a line did not fit, for less when the batch had no room for
- * all lines. */
+/* So much is read when one record needs it. */
+static size_t most_of(const struct stream *stream)
+{
+    size_t most =
+        stream->frame != NULL ? frame_span(stream->frame) : stream->config->tail.max_line + 2;
+    return most < stream->read_size ? stream->read_size : most;
+}
+
+/* The next read asks for more when a record did not fit, for less when the batch had no room for all lines. */
 static void adapt_want(struct source *source, size_t asked, size_t got, size_t consumed)
 {
     size_t usual = source->stream->read_size;
-    size_t most = source->stream->config->tail.max_line + 2;
-    if (most < usual)
-        most = usual;
+    size_t most = most_of(source->stream);
     if (consumed == 0 && got == asked)
         source->want = asked * 2 > most ? most : asked * 2;
-    else if (got == asked && consumed < got / 4)
+    else if (got == asked && consumed < got / 4 && !source->held)
         source->want = consumed * 2 > WANT_LEAST ? consumed * 2 : WANT_LEAST;
     else
         source->want = usual;
 }
 
+/* Makes records of the lines by the stream's frame. -1: no memory. */
+static int split_framed(struct source *source, struct batch_private *batch, struct lines *lines,
+                        struct arena *arena, bool flush)
+{
+    const struct stream *stream = source->stream;
+    struct frame_read read = {.state = &source->framing->state,
+                              .names = &source->framing->names,
+                              .arena = arena,
+                              .flush = flush,
+                              .fields = stream->fields};
+    struct lines again = *lines;
+    bool empty = batch->b.n_records == 0;
+    if (frame_split(stream->frame, &read, batch, lines) == -1)
+        return -1;
+    if (lines->full && lines->consumed == 0 && empty) { /* it has no room for more of what is open */
+        *lines = again;
+        read.flush = true;
+        if (frame_split(stream->frame, &read, batch, lines) == -1)
+            return -1;
+    }
+    source->held = read.held;
+    batch->joined += read.joined;
+    batch->limited += read.limited;
+    batch->decoded += read.replaced;
+    return 0;
+}
+
+static int split_lines(struct source *source, struct batch_private *batch, struct lines *lines,
+                       struct arena *arena, bool flush)
+{
+    uint32_t first = batch->b.n_records;
+    char *end = (char *)(uintptr_t)lines->bytes.ptr + lines->bytes.len;
+    if (source->stream->frame != NULL) {
+        arena_commit(arena, end); /* texts that are made come behind it */
+        return split_framed(source, batch, lines, arena, flush);
+    }
+    lines_split(batch, lines);
+    arena_commit(arena, end - lines->bytes.len + lines->consumed);
+    if (lines->offset == 0 && batch->b.n_records > first)
+        batch->b.records[first].line = lines_without_mark(batch->b.records[first].line);
+    return 0;
+}
+
 static int take_lines(struct source *source, struct batch_pool *pool, struct batch_private *batch,
-                      struct lines *lines)
+                      struct lines *lines, struct arena *arena, bool flush)
 {
     struct range *range = batch_add_range(pool, batch, &source->origin);
     if (range == NULL) {
@@ -182,7 +241,11 @@ static int take_lines(struct source *source, struct batch_pool *pool, struct bat
     range->begin_cut = source->cut;
     range->epoch = source->epoch;
     lines->origin = (uint16_t)(batch->n_origins - 1);
-    lines_split(batch, lines);
+    if (split_lines(source, batch, lines, arena, flush) == -1) {
+        batch_remove_last_range(pool, batch, range);
+        errno = ENOMEM;
+        return -1;
+    }
     source->offset += lines->consumed;
     source->cut = lines->cut;
     batch->cut_lines += lines->cut_lines;
@@ -192,6 +255,64 @@ static int take_lines(struct source *source, struct batch_pool *pool, struct bat
     else
         batch_remove_last_range(pool, batch, range);
     return 0;
+}
+
+/* Does the offset stand inside a line of which all before was shipped? Only FLUSH_INCOMPLETE leaves it there. */
+static bool stands_inside(const struct source *source)
+{
+    const struct stream *stream = source->stream;
+    const struct line_end *end = stream->frame != NULL
+                                     ? frame_line_end(stream->frame, &source->framing->state)
+                                     : &line_end_usual;
+    char bytes[LINE_END_MAX];
+    if (stream->config->tail.incomplete_after == 0 || source->cut || source->offset < end->len)
+        return false;
+    return read_at(source->fd, bytes, end->len, source->offset - end->len) == end->len &&
+           memcmp(bytes, end->bytes, end->len) != 0;
+}
+
+/* What the file's first bytes tell of its lines. */
+static void look_at_beginning(struct source *source)
+{
+    struct framing *framing = source->framing;
+    const struct frame *frame = source->stream->frame;
+    if (frame == NULL || (source->offset != 0 && !frame_wants_look(frame, &framing->state)))
+        return;
+    size_t len = source->offset > FRAME_LOOK ? FRAME_LOOK : source->offset < 4 ? 4 : source->offset;
+    char *bytes = (char *)malloc(len);
+    ssize_t n = bytes == NULL ? -1 : read_at(source->fd, bytes, len, 0);
+    if (n >= 0)
+        frame_look(frame, &framing->state, slice_of(bytes, (size_t)n), source->offset);
+    free(bytes);
+}
+
+/* What is to go out of a read of n bytes although more may come. A line that grew meanwhile waits anew. */
+static uint8_t flush_of(const struct source *source, size_t want, size_t n)
+{
+    bool grown = n > source->scanned && (source->flush & FLUSH_GROWN) == 0;
+    uint8_t flush = grown ? 0 : source->flush;
+    return want >= most_of(source->stream) ? flush | FLUSH_LINES : flush;
+}
+
+int64_t source_flush_at(const struct source *source, uint8_t *ret_flush)
+{
+    const struct config_tail *config = &source->stream->config->tail;
+    int64_t lines = source->held ? frame_wait(source->stream->frame) : INT64_MAX;
+    int64_t incomplete =
+        config->incomplete_after == 0 ? INT64_MAX : config->incomplete_after * NS_PER_MS;
+    if (source->scanned == 0 || (lines == INT64_MAX && incomplete == INT64_MAX))
+        return INT64_MAX;
+    *ret_flush = incomplete <= lines ? FLUSH_LINES | FLUSH_INCOMPLETE : FLUSH_LINES;
+    return source->grown_at + (incomplete < lines ? incomplete : lines);
+}
+
+/* After a read: what it has left behind the offset. */
+static void leave(struct source *source, uint64_t seen_before, size_t left)
+{
+    source->scanned = left;
+    source->flush = 0;
+    if (left > 0 && source->offset + left > seen_before)
+        source->grown_at = clock_monotonic();
 }
 
 /* How much more a batch that is not empty may take: what it holds is bounded, in one chunk. */
@@ -253,24 +374,31 @@ enum source_read source_read(struct source *source, struct batch_pool *pool,
     source->rested = false;
     if (n == -1 || changed)
         return n == -1 ? READ_FAILED : READ_CHANGED;
+    look_at_beginning(source);
+    uint8_t flush = flush_of(source, want, (size_t)n);
+    uint64_t seen = source->offset + source->scanned;
     struct lines lines = {
         .bytes = {buffer, (size_t)n},
         .offset = source->offset,
-        .scanned = scanned_of(source, want, (size_t)n),
-        .max_line = source->stream->config->tail.max_line,
+        .scanned = source->held ? 0 : scanned_of(source, want, (size_t)n),
+        .max_line = source->stream->frame != NULL ? frame_max_line(source->stream->frame)
+                                                  : source->stream->config->tail.max_line,
         .time = time,
+        .inside = stands_inside(source),
+        .incomplete = (flush & FLUSH_INCOMPLETE) != 0,
         .cut = source->cut,
     };
-    if (n > 0 && take_lines(source, pool, batch, &lines) == -1)
+    if (n > 0 && take_lines(source, pool, batch, &lines, arena, flush != 0) == -1)
         return READ_FAILED;
-    arena_commit(arena, buffer + lines.consumed);
     batch->n_read += lines.consumed;
     if (less && lines.consumed == 0 && (size_t)n == want)
         return READ_FULL; /* a line that has room in the next batch */
+    if (lines.full && lines.consumed == 0)
+        return READ_FULL;
     adapt_want(source, want, (size_t)n, lines.consumed);
-    bool full = batch->b.n_records == BATCH_RECORDS;
-    source->scanned = full ? 0 : (size_t)n - lines.consumed;
-    source->rested = (size_t)n < want && !full;
+    leave(source, seen, lines.full ? 0 : (size_t)n - lines.consumed);
+    source->held &= source->scanned != 0;
+    source->rested = (size_t)n < want && !lines.full;
     return source->rested ? READ_END : READ_MORE;
 }
 
@@ -289,7 +417,7 @@ void source_undo_range(struct range *range)
     source->offset = range->begin;
     source->cut = range->begin_cut;
     source->tail = (struct content_hash){0}; /* not known any more */
-    source->scanned = 0;
+    forget_seen(source);
     source->want = WANT_LEAST;
 }
 

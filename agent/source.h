@@ -9,10 +9,25 @@
 #ifndef SPLASHDAM_SOURCE_H
 #define SPLASHDAM_SOURCE_H
 
-#include "agent/batch.h"
+#include "agent/frame.h"
 #include "agent/positions.h"
 
 struct stream;
+
+/* What a source of a stream with a frame has. */
+struct framing {
+    struct frame_state state;
+    struct container_names names; /* slices of these: */
+    char *log;                    /* the log's name; NULL: not looked at */
+    char *target;                 /* where its path leads to */
+};
+
+/* What the next read does not leave behind the offset although more may come. */
+enum source_flush {
+    FLUSH_LINES = 1,      /* lines that others may join */
+    FLUSH_INCOMPLETE = 2, /* a last line without an end */
+    FLUSH_GROWN = 4,      /* both also when the file has grown meanwhile */
+};
 
 struct source {
     struct stream *stream;
@@ -23,7 +38,13 @@ struct source {
     struct origin origin; /* path: under which it is shipped, the log's name */
     uint64_t offset;      /* of the next byte to read */
     bool cut;             /* offset stands inside a line of which the beginning was shipped */
-    size_t scanned;
+    size_t scanned;       /* bytes behind offset that were looked through and are left there */
+    bool held;            /* whole lines are among them */
+    bool waiting;         /* in the tail's list of those that are flushed some time */
+    uint8_t flush;        /* enum source_flush */
+    int64_t grown_at;     /* ns, monotonic: when what is left was last seen to grow */
+    struct source *next_waiting;
+    struct framing *framing; /* NULL: the stream has no frame */
     size_t want;    /* bytes of the next read; grows for long lines, shrinks for many short ones */
     uint32_t epoch; /* truncations seen */
     struct content_hash head; /* seen again when it has rested */
@@ -73,6 +94,9 @@ void source_mark(struct source *source, struct mark *ret_mark);
 
 /* The source begins at `offset` as if it were new: after a truncation. */
 void source_restart(struct source *source);
+
+/* When the source is to be flushed if it does not grow, ns, monotonic, and then what (enum source_flush); INT64_MAX: nothing waits. */
+int64_t source_flush_at(const struct source *source, uint8_t *ret_flush);
 
 enum source_read {
     READ_MORE,    /* lines were read and there may be more */

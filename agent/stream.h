@@ -7,6 +7,7 @@
 #include "agent/config.h"
 #include "agent/stats.h"
 
+struct frame;
 struct tail;
 struct topic;
 struct worker;
@@ -22,6 +23,8 @@ struct stream {
     uint64_t next_sequence;        /* of its batches */
     bool waits_for_room;           /* its share of the memory was used up */
     size_t cost;                   /* of its batches in flight */
+    struct frame *frame;           /* how lines become records; NULL: each is one */
+    bool fields;                   /* somebody looks at the records' fields */
     bool raw;              /* payloads are the bytes as read: these are kept until delivered */
     size_t read_size;      /* bytes that a batch reads, but for longer lines */
     size_t read_usual;     /* what it is when memory suffices */

@@ -30,6 +30,7 @@ void tail_free_source(struct tail *tail, struct source *source)
 {
     tail_clear_name(tail, source);
     tail_leave_ready(tail, source);
+    tail_leave_waiting(tail, source);
     if (source->link != NULL) {
         tail_unset_newest(tail, source);
         tail_remove_id(tail, source);
@@ -47,6 +48,7 @@ void tail_free_source(struct tail *tail, struct source *source)
         positions_release(tail->place.positions, source->position);
     if (source->fd != -1)
         source_close_file(source->fd);
+    tail_free_framing(source);
     free_origin(source);
     free(source->path);
     free(source);
@@ -84,7 +86,7 @@ static struct source *source_new(struct tail *tail, const char *path, const stru
     source->want = tail->stream->read_size;
     source->path = strdup(path);
     if (source->path == NULL || tail_set_origin(tail, source) == -1 ||
-        tail_add_id(tail, source) == -1) {
+        tail_add_framing(tail, source) == -1 || tail_add_id(tail, source) == -1) {
         tail_free_source(tail, source);
         return NULL;
     }
@@ -229,7 +231,8 @@ static void look_at_source(struct tail *tail, struct source *source, uint64_t si
     if (size < source->offset)
         tail_truncated(tail, source, size);
     if (size < source->offset + source->scanned)
-        source->scanned = 0; /* an incomplete line was taken back: what comes is another one */
+        source->scanned = source->held =
+            0; /* what was left was taken back: what comes is other text */
     if (size > source->offset + source->scanned || (source->failed && size > source->offset))
         tail_make_ready(tail, source);
     source->failed = false;
@@ -416,7 +419,7 @@ void tail_tick(struct tail *tail)
         look_at_source(tail, source, facts.size);
         if (source->ready || facts.size != seen || source->first != NULL)
             source->quiet_since = now;
-        else if (now - source->quiet_since >= QUIET_NS)
+        else if (now - source->quiet_since >= QUIET_NS && !tail_flush_now(tail, source))
             finish(tail, source, &facts);
     }
 }

@@ -35,6 +35,11 @@ bool tail_restless(const struct tail *tail);
 /* Was a rescan asked for, by an event? Reading this answers it. */
 bool tail_wants_rescan(struct tail *tail);
 
+/* When tail_flush() has something to do at the earliest, ns, monotonic; INT64_MAX: nothing is held back. */
+int64_t tail_flush_at(const struct tail *tail);
+/* Lets go what was held back long enough. */
+void tail_flush(struct tail *tail, int64_t now);
+
 bool tail_ready(const struct tail *tail);
 /* Reads from ready sources until the batch is full or none is ready. */
 void tail_fill(struct tail *tail, struct batch_private *batch);

@@ -1,6 +1,6 @@
 /* The tail's inside, for the tail_*.c files only: tail.c finds files and follows them, tail_read.c
  * reads them, tail_open.c brings back what was known before a restart, tail_names.c knows sources by name
- * and by identity, tail_log.c keeps the generations of a log in order. */
+ * and by identity, tail_flush.c sees to it that nothing is held back for ever, tail_log.c keeps the generations of a log in order. */
 #ifndef SPLASHDAM_TAIL_INNER_H
 #define SPLASHDAM_TAIL_INNER_H
 
@@ -24,7 +24,9 @@ struct tail {
     void *by_id;   /* and all; */
     void *by_log;  /* the newest generation of each log */
     struct source *first_ready, **last_ready;
-    bool started; /* the first look is over: what appears now is new */
+    struct source *waiting; /* sources that hold something back */
+    int64_t flush_at;       /* when the first of them may be due; ns, monotonic */
+    bool started;           /* the first look is over: what appears now is new */
     bool wants_rescan;
     bool finding;      /* in tail_find_missed() */
     bool has_strays;   /* rotated files were found whose log has no file of its own name */
@@ -81,6 +83,16 @@ void tail_free_source(struct tail *tail, struct source *source);
 /* tail_open.c */
 /* Forgets the positions of files that were finished, closed, and are gone by now. */
 void tail_prune(struct tail *tail);
+
+/* tail_flush.c */
+/* After a read: is something left that is to go out some time? */
+void tail_wait(struct tail *tail, struct source *source);
+void tail_leave_waiting(struct tail *tail, struct source *source);
+/* What the source holds back goes out with its next read, for which it is made ready. False: it holds nothing. */
+bool tail_flush_now(struct tail *tail, struct source *source);
+/* What the source needs for its stream's frame. -1: no memory. */
+int tail_add_framing(struct tail *tail, struct source *source);
+void tail_free_framing(struct source *source);
 
 /* tail_read.c */
 void tail_make_ready(struct tail *tail, struct source *source);

@@ -69,6 +69,10 @@ static bool waits_for_older(struct tail *tail, struct source *source)
         tail_make_ready(tail, source);
         return true;
     }
+    if (!older->failed && tail_flush_now(tail, older)) {
+        tail_make_ready(tail, source);
+        return true;
+    }
     if (older->older != NULL && waits_for_older(tail, older)) {
         tail_make_ready(tail, source);
         return true;
@@ -106,6 +110,7 @@ static bool fill_from(struct tail *tail, struct source *source, struct batch_pri
     case READ_END:
         if (source->offset == before)
             look_for_truncation(tail, source, false);
+        tail_wait(tail, source);
         return true;
     case READ_FULL: put_back(tail, source); return false;
     case READ_CHANGED: look_for_truncation(tail, source, true); return true;

@@ -35,6 +35,7 @@ struct worker {
     struct ev_timer gather; /* until then events are left to collect */
     struct ev_timer tick;
     struct ev_timer rescan;
+    struct ev_timer flush; /* until something that is held back is due */
     struct watch *watch;
     struct batch_pool pool;
     size_t n_streams;
@@ -96,7 +97,9 @@ static void count_batch(struct batch_private *batch, uint64_t discarded_topic,
     stats_add(stats, STAT_regex_limited, batch->b.n_limited);
     stats_add(stats, STAT_cut_lines, batch->cut_lines);
     stats_add(stats, STAT_cut_bytes, batch->cut_bytes);
-    stats_add(stats, STAT_invalid_utf8, replaced);
+    stats_add(stats, STAT_invalid_utf8, replaced + batch->decoded);
+    stats_add(stats, STAT_lines_joined, batch->joined);
+    stats_add(stats, STAT_multiline_limited, batch->limited);
     stats_end(stats);
 }
 
@@ -113,9 +116,7 @@ static int build(struct worker *worker, struct batch_private *batch, uint64_t *r
                  uint64_t *ret_replaced)
 {
     struct stream *stream = batch->stream;
-    bool fields = !stream->raw || chain_step_count(stream->chain) > 0 || stream->topic == NULL ||
-                  stream->config->ship.key != NULL;
-    for (uint32_t i = 0; fields && i < batch->b.n_records; i++) {
+    for (uint32_t i = 0; stream->fields && i < batch->b.n_records; i++) {
         struct record *record = &batch->b.records[i];
         if (record_add(&batch->b, record, SLICE("message"), record->line, FIELD_STRING) == -1)
             return -1;
@@ -238,6 +239,20 @@ static void set_tick(struct worker *worker)
         ev_timer_stop(worker->loop, &worker->tick);
 }
 
+static void set_flush(struct worker *worker)
+{
+    int64_t at = INT64_MAX;
+    for (size_t i = 0; !atomic_load(&worker->stopped) && i < worker->n_streams; i++)
+        if (tail_flush_at(worker->streams[i].tail) < at)
+            at = tail_flush_at(worker->streams[i].tail);
+    ev_timer_stop(worker->loop, &worker->flush);
+    if (at == INT64_MAX)
+        return;
+    int64_t left = at - clock_monotonic();
+    ev_timer_set(&worker->flush, left < NS_PER_MS ? 1e-3 : (double)left / (double)NS_PER_S, 0.);
+    ev_timer_start(worker->loop, &worker->flush);
+}
+
 static void pump(struct worker *worker)
 {
     bool more = false;
@@ -249,6 +264,7 @@ static void pump(struct worker *worker)
         ev_idle_stop(worker->loop, &worker->more);
     worker->last_round = clock_monotonic();
     set_tick(worker);
+    set_flush(worker);
 }
 
 /* ---- what wakes a worker ---- */
@@ -267,6 +283,7 @@ static void stop_reading(struct worker *worker)
     ev_timer_stop(worker->loop, &worker->gather);
     ev_timer_stop(worker->loop, &worker->tick);
     ev_timer_stop(worker->loop, &worker->rescan);
+    ev_timer_stop(worker->loop, &worker->flush);
 }
 
 static void on_wake(struct ev_loop *loop, struct ev_async *watcher, int events)
@@ -337,6 +354,17 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
     pump(worker);
 }
 
+static void on_flush(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop;
+    (void)events;
+    struct worker *worker = (struct worker *)timer->data;
+    int64_t now = clock_monotonic();
+    for (size_t i = 0; i < worker->n_streams; i++)
+        tail_flush(worker->streams[i].tail, now);
+    pump(worker);
+}
+
 static void on_rescan(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
     (void)loop;
@@ -348,6 +376,15 @@ static void on_rescan(struct ev_loop *loop, struct ev_timer *timer, int events)
 }
 
 /* ---- start and stop ---- */
+
+static int open_frame(struct stream *stream, struct error *error)
+{
+    const char *key;
+    if (!frame_wanted(&stream->config->tail))
+        return 0;
+    stream->frame = frame_new(&stream->config->tail, &key, error);
+    return stream->frame == NULL ? -1 : 0;
+}
 
 static int open_stream(struct worker *worker, struct positions *positions, size_t i,
                        struct error *error)
@@ -369,6 +406,10 @@ static int open_stream(struct worker *worker, struct positions *positions, size_
         if (stream->topic == NULL)
             return error_set(error, "stream %s: cannot use its topic", stream->config->name);
     }
+    stream->fields = !stream->raw || chain_step_count(stream->chain) > 0 || stream->topic == NULL ||
+                     stream->config->ship.key != NULL;
+    if (open_frame(stream, error) == -1)
+        return -1;
     struct tail_place place = {worker->watch, positions, &worker->pool, worker->index,
                                (int)config->agent.workers};
     stream->tail = tail_open(stream, &place, error);
@@ -400,8 +441,9 @@ static int open_loop(struct worker *worker, struct error *error)
     ev_timer_init(&worker->tick, on_tick, TICK_S, TICK_S);
     double rescan = shortest_rescan(worker->config);
     ev_timer_init(&worker->rescan, on_rescan, rescan, rescan);
+    ev_timer_init(&worker->flush, on_flush, 0., 0.);
     worker->wake.data = worker->more.data = worker->gather.data = worker;
-    worker->tick.data = worker->rescan.data = worker;
+    worker->tick.data = worker->rescan.data = worker->flush.data = worker;
     ev_async_start(worker->loop, &worker->wake);
     ev_timer_start(worker->loop, &worker->rescan);
     return 0;
@@ -474,6 +516,7 @@ void worker_free(struct worker **worker_ptr)
         struct stream *stream = &worker->streams[i];
         if (stream->tail != NULL)
             tail_close(&stream->tail);
+        frame_free(&stream->frame);
         if (stream->chain != NULL)
             chain_close(&stream->chain);
     }

@@ -296,6 +296,7 @@ enum option_type {
     OPTION_LIST,      /* struct option_list: one string or a list of them */
     OPTION_MAP,       /* struct option_map: name: string */
     OPTION_TEMPLATES, /* struct option_templates: name: template */
+    OPTION_SECTION, /* a struct of its own, by .options: for the agent's sections, not for plugins */
 };
 
 struct option_list {
@@ -330,8 +331,9 @@ struct option {
     const char *fallback; /* default as it would stand in YAML; NULL: zero */
     const char *help;     /* a sentence or two */
     bool required;
-    int64_t min, max;           /* of the number, the length or the count; both 0: none */
-    const char *const *choices; /* OPTION_CHOICE and the values of OPTION_MAP; ends with NULL */
+    int64_t min, max;             /* of the number, the length or the count; both 0: none */
+    const char *const *choices;   /* OPTION_CHOICE and the values of OPTION_MAP; ends with NULL */
+    const struct option *options; /* OPTION_SECTION */
 };
 
 #define OPTION_END   \
