@@ -96,7 +96,7 @@ static unsigned unit_of(iconv_t encode)
 static int prepare(struct encoding *encoding, const char *name, struct error *error)
 {
     const char *own = iconv_name(name);
-    if (strlen(own) >= sizeof(encoding->name) || strchr(own, '/') != NULL)
+    if (own[0] == '\0' || strlen(own) >= sizeof(encoding->name) || strchr(own, '/') != NULL)
         return error_set(error, "there is no encoding %s", quote_str(name).text);
     memcpy(encoding->name, own, strlen(own) + 1);
     encoding->decode = iconv_open("UTF-8", own);

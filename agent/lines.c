@@ -68,7 +68,9 @@ static const char *skip_cut(struct lines *lines, const char *at, const char *end
 {
     const char *found = find_end(lines, at, end);
     /* The first bytes of a long end may be among the last ones here. */
-    size_t kept = (size_t)(end - at) < lines->end->len ? (size_t)(end - at) : lines->end->len - 1u;
+    size_t kept = lines->incomplete                      ? 0
+                  : (size_t)(end - at) < lines->end->len ? (size_t)(end - at)
+                                                         : lines->end->len - 1u;
     const char *stop = found != NULL ? found : end - kept;
     lines->cut_bytes += (uint64_t)(stop - at);
     lines->cut = found == NULL;

@@ -96,6 +96,81 @@ static void bytes_become_lines(void **state)
     }
 }
 
+static void other_ends_of_lines(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    static const struct line_end dashes = {.bytes = "--\n", .len = 3, .unit = 1};
+    static const struct line_end wide = {
+        .bytes = "\n\0", .len = 2, .unit = 2, .cr_len = 2, .cr = "\r\0"};
+    static const struct line_end cr = {.bytes = "\r", .len = 1, .unit = 1};
+    static const struct {
+        const struct line_end *end;
+        struct slice bytes;
+        bool cut;
+        const char *shown;
+        uint64_t cut_bytes;
+    } rows[] = {
+        {&cr, SLICE("a\rb\n\r"), false, "[a][b\n]|", 0},
+        {&dashes, SLICE("a-\n--\n--\n-"), false, "[a-\n][]|-", 0},
+        {&dashes, SLICE("123456-"), false, "|123456-", 0},
+        {&dashes, SLICE("123456--"), false, "[12345…|--~", 1},
+        {&dashes, SLICE("x--"), true, "|--~", 1},
+        {&dashes, SLICE("x--\ny--\n"), true, "[y]|", 1},
+        {&wide, SLICE("a\0\r\0\n\0"), false, "[a0]|", 0},
+        {&wide, SLICE("x\n\0y\n\0"), false, "[x\n0y]|", 0},
+        {&wide, SLICE("1\0002\0003\0\n\0"), false, "[1020…|", 2},
+    };
+    for (size_t i = 0; i < ROWS(rows); i++) {
+        char text[256];
+        struct lines lines = {
+            .bytes = rows[i].bytes, .max_line = 5, .cut = rows[i].cut, .end = rows[i].end};
+        rig->batch->b.n_records = 0;
+        lines_split(rig->batch, &lines);
+        show(rig->batch, &lines, text, sizeof(text));
+        if (strcmp(text, rows[i].shown) != 0)
+            fail_msg("row %zu: %s instead of %s", i, text, rows[i].shown);
+        assert_int_equal(lines.cut_bytes, rows[i].cut_bytes);
+        uint64_t left_out = rows[i].cut ? 1 : 0;
+        for (uint32_t j = 0; j < rig->batch->b.n_records; j++)
+            left_out += lines_left_out(&lines, &rig->batch->b.records[j]);
+        assert_int_equal(left_out, lines.cut_bytes);
+    }
+}
+
+static void an_incomplete_line_can_go_out_and_its_rest_is_a_record(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    static const struct {
+        struct slice bytes;
+        bool inside;
+        const char *shown;
+    } rows[] = {
+        {SLICE("a\nbc"), false, "[a][bc]|"},
+        {SLICE("bc\r"), false, "[bc]|\r"},
+        {SLICE("\r"), false, "[\r]|"},
+        {SLICE(""), false, "|"},
+        {SLICE("a\xe2\x82"), false, "[a]|\xe2\x82"},
+        {SLICE("\xe2\x82"), false, "[\xe2\x82]|"},
+        {SLICE("a\xe2\x82\xac"), false, "[a\xe2\x82\xac]|"},
+        {SLICE("a\xf0\x9f\x98"), false, "[a]|\xf0\x9f\x98"},
+        {SLICE("a\x82\x82\x82\x82"), false, "[a\x82\x82\x82\x82]|"},
+        {SLICE("\nx\n"), true, "[x]|"},
+        {SLICE("\r\nx\n"), true, "[x]|"},
+        {SLICE("rest\n\n"), true, "[rest][]|"},
+        {SLICE("rest"), true, "[rest]|"},
+    };
+    for (size_t i = 0; i < ROWS(rows); i++) {
+        char text[256];
+        struct lines lines = {
+            .bytes = rows[i].bytes, .max_line = 9, .inside = rows[i].inside, .incomplete = true};
+        rig->batch->b.n_records = 0;
+        lines_split(rig->batch, &lines);
+        show(rig->batch, &lines, text, sizeof(text));
+        if (strcmp(text, rows[i].shown) != 0)
+            fail_msg("row %zu: %s instead of %s", i, text, rows[i].shown);
+    }
+}
+
 static void a_record_knows_where_it_stands(void **state)
 {
     struct rig *rig = (struct rig *)*state;
@@ -232,6 +307,8 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         RIG(bytes_become_lines),
+        RIG(other_ends_of_lines),
+        RIG(an_incomplete_line_can_go_out_and_its_rest_is_a_record),
         RIG(a_record_knows_where_it_stands),
         RIG(a_full_batch_leaves_the_rest),
         RIG(what_was_scanned_is_not_looked_at_again),
