@@ -1,6 +1,5 @@
-/* The tail's inside, for the tail_*.c files only: tail.c finds files and follows them, tail_read.c
- * reads them, tail_open.c brings back what was known before a restart, tail_names.c knows sources by name
- * and by identity, tail_flush.c sees to it that nothing is held back for ever, tail_log.c keeps the generations of a log in order. */
+/* The tail's inside, for the tail_*.c files only: tail.c finds files and follows them, tail_read.c reads them, and
+ * each other one says at its functions below what it does. */
 #ifndef SPLASHDAM_TAIL_INNER_H
 #define SPLASHDAM_TAIL_INNER_H
 
@@ -13,6 +12,7 @@ enum complaint {
     COMPLAINT_KIND,
     COMPLAINT_READ,
     COMPLAINT_TRUNCATED,
+    COMPLAINT_LOST,
     COMPLAINT_COUNT
 };
 
@@ -93,6 +93,12 @@ bool tail_flush_now(struct tail *tail, struct source *source);
 /* What the source needs for its stream's frame. -1: no memory. */
 int tail_add_framing(struct tail *tail, struct source *source);
 void tail_free_framing(struct source *source);
+
+/* tail_lost.c */
+/* Bytes of the file were gone before they could be read: counted and logged with the reason, a whole sentence's part such as
+ * "truncated before it was read". */
+void tail_lost(struct tail *tail, const struct source *source, uint64_t begin, uint64_t end,
+               const char *why);
 
 /* tail_read.c */
 void tail_make_ready(struct tail *tail, struct source *source);
