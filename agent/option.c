@@ -94,7 +94,7 @@ void option_allowed(const struct option *option, char buffer[OPTION_TEXT_ROOM])
     bool range = option->min != 0 || option->max != 0;
     const char *kind = kinds[option->type];
     size_t len = strlen(kind);
-    if (!range && len != 0 && kind[len - 1] == ',')
+    if (!range && option->choices == NULL && len != 0 && kind[len - 1] == ',')
         len--;
     buffer[0] = '\0';
     if (option->type == OPTION_MAP && option->choices != NULL) {
@@ -106,7 +106,7 @@ void option_allowed(const struct option *option, char buffer[OPTION_TEXT_ROOM])
     bool items = option->type == OPTION_LIST || option_is_map(option);
     bool bytes = option->type >= OPTION_STRING && !items;
     add_range(&words, option, items ? " items" : bytes ? " bytes" : "");
-    if (option->type == OPTION_INTEGER && option->choices != NULL)
+    if (option->choices != NULL && (option->type == OPTION_INTEGER || option->type == OPTION_TIME))
         add_words(&words, " or ");
     if (option->choices != NULL && !option_is_map(option))
         add_choices(&words, option->choices);

@@ -3,8 +3,8 @@
  *
  * What an option's value may be, beside what plugin.h says of its type:
  *   OPTION_BOOL        true or false
- *   OPTION_INTEGER     where there are .choices, also one of these words; the value is then -1 less the word's
- *                      index, and .min must not be negative
+ *   OPTION_INTEGER, OPTION_TIME      where there are .choices, also one of these words; the value is then -1 less the
+ *                      word's index, and .min must not be negative
  *   OPTION_SIZE        512, 64KiB, 1MB (quantity.h)
  *   OPTION_TIME        5s, 200ms (quantity.h)
  *   OPTION_STRING, OPTION_REGEX, OPTION_CONDITION, OPTION_TEMPLATE      .min and .max are lengths in bytes

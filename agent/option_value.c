@@ -53,18 +53,25 @@ static int set_bool(const struct option *option, const struct yaml_node *node, v
     return 0;
 }
 
-static int set_integer(const struct option *option, const struct yaml_node *node, void *to,
-                       struct error *error)
+/* A number that `parse` knows, or a word. */
+static int set_number(const struct option *option, const struct yaml_node *node,
+                      int (*parse)(const char *text, int64_t *ret_value), void *to,
+                      struct error *error)
 {
     int64_t value;
     int word = word_index(option, node->text);
-    if (word >= 0) {
+    if (word >= 0)
         value = -1 - word;
-    } else if (quantity_integer(node->text, &value) == -1 || !in_range(option, value)) {
+    else if (parse(node->text, &value) == -1 || !in_range(option, value))
         return refuse(option, node, error);
-    }
     *(int64_t *)to = value;
     return 0;
+}
+
+static int set_integer(const struct option *option, const struct yaml_node *node, void *to,
+                       struct error *error)
+{
+    return set_number(option, node, quantity_integer, to, error);
 }
 
 static int set_size(const struct option *option, const struct yaml_node *node, void *to,
@@ -80,11 +87,7 @@ static int set_size(const struct option *option, const struct yaml_node *node, v
 static int set_time(const struct option *option, const struct yaml_node *node, void *to,
                     struct error *error)
 {
-    int64_t ms;
-    if (quantity_time(node->text, &ms) == -1 || !in_range(option, ms))
-        return refuse(option, node, error);
-    *(int64_t *)to = ms;
-    return 0;
+    return set_number(option, node, quantity_time, to, error);
 }
 
 static int set_choice(const struct option *option, const struct yaml_node *node, void *to,

@@ -125,6 +125,18 @@ static void put_integer(struct json_out *json, const struct option *option)
     close_bracket(json, ']');
 }
 
+static void put_time(struct json_out *json, const struct option *option)
+{
+    open_bracket(json, "anyOf", '[');
+    open_bracket(json, NULL, '{');
+    put_text(json, "type", "string");
+    put_text(json, "pattern", "^[0-9]+(ms|s|m|h|d)$|" VARIABLE);
+    close_bracket(json, '}');
+    if (option->choices != NULL)
+        put_words(json, option->choices);
+    close_bracket(json, ']');
+}
+
 static void put_items(struct json_out *json, const struct option *option)
 {
     open_bracket(json, "anyOf", '[');
@@ -177,10 +189,7 @@ static void put_type(struct json_out *json, const struct option *option)
         put_raw(json, "type", "[\"string\", \"integer\"]");
         put_text(json, "pattern", "^[0-9]+(([KMGT]i|[kKMGT])?B)?$|" VARIABLE);
         break;
-    case OPTION_TIME:
-        put_text(json, "type", "string");
-        put_text(json, "pattern", "^[0-9]+(ms|s|m|h|d)$|" VARIABLE);
-        break;
+    case OPTION_TIME: put_time(json, option); break;
     case OPTION_CHOICE: put_choice(json, option); break;
     case OPTION_LIST: put_items(json, option); break;
     case OPTION_MAP:

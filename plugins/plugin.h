@@ -287,7 +287,7 @@ enum option_type {
     OPTION_BOOL,      /* bool */
     OPTION_INTEGER,   /* int64_t, min..max; a word of .choices gives -1 minus its index */
     OPTION_SIZE,      /* uint64_t bytes: 64KiB, 1MB, min..max */
-    OPTION_TIME,      /* int64_t milliseconds: 5s, 200ms, 1h, min..max */
+    OPTION_TIME,      /* int64_t milliseconds: 5s, 200ms, 1h, min..max; words as for an integer */
     OPTION_STRING,    /* const char * */
     OPTION_CHOICE,    /* int, index into .choices */
     OPTION_REGEX,     /* struct regex * */

@@ -18,6 +18,7 @@ struct thing {
     bool yes;
     int64_t number;
     int64_t workers;
+    int64_t idle;
     uint64_t size;
     int64_t time;
     const char *text;
@@ -35,6 +36,7 @@ struct thing {
 
 static const char *const colours[] = {"red", "green", "blue", NULL};
 static const char *const automatic[] = {"auto", NULL};
+static const char *const never[] = {"soon", "never", NULL};
 
 #define AT(member) .offset = offsetof(struct thing, member), .help = "Some help."
 
@@ -44,6 +46,7 @@ static const struct option all[] = {
     {.name = "workers", .type = OPTION_INTEGER, AT(workers), .min = 1, .max = 9, .choices = automatic},
     {.name = "size", .type = OPTION_SIZE, AT(size), .fallback = "64KiB", .min = 256, .max = 1 << 20},
     {.name = "time", .type = OPTION_TIME, AT(time), .fallback = "5s", .min = 10, .max = 3600000},
+    {.name = "idle", .type = OPTION_TIME, AT(idle), .max = 60000, .choices = never},
     {.name = "text", .type = OPTION_STRING, AT(text), .fallback = "'de fault'", .max = 12},
     {.name = "choice", .type = OPTION_CHOICE, AT(choice), .fallback = "green", .choices = colours},
     {.name = "regex", .type = OPTION_REGEX, AT(regex)},
@@ -129,17 +132,19 @@ static void every_type_is_read(void **state)
     struct thing thing;
     struct error error = {.line = 0};
     (void)state;
-    if (fill_all(&thing,
-                 "yes: true\nnumber: -5\nworkers: auto\nsize: 1MiB\ntime: 200ms\ntext: ''\n"
-                 "choice: blue\nregex: '(a)(b)'\ncondition: 'a == 1'\ntemplate: 'x%{y}'\n"
-                 "list: one\nmap: {a: 1, b: 'x y'}\nwords: {a: red}\ntemplates: {t: '%{u}'}\n",
-                 &error) == -1)
+    if (fill_all(
+            &thing,
+            "yes: true\nnumber: -5\nworkers: auto\nsize: 1MiB\ntime: 200ms\nidle: never\ntext: ''\n"
+            "choice: blue\nregex: '(a)(b)'\ncondition: 'a == 1'\ntemplate: 'x%{y}'\n"
+            "list: one\nmap: {a: 1, b: 'x y'}\nwords: {a: red}\ntemplates: {t: '%{u}'}\n",
+            &error) == -1)
         fail_msg("%s", error.text);
     assert_true(thing.yes);
     assert_int_equal(thing.number, -5);
     assert_int_equal(thing.workers, -1);
     assert_int_equal(thing.size, 1 << 20);
     assert_int_equal(thing.time, 200);
+    assert_int_equal(thing.idle, -2);
     assert_string_equal(thing.text, "");
     assert_int_equal(thing.choice, 2);
     assert_non_null(thing.regex);
@@ -148,7 +153,7 @@ static void every_type_is_read(void **state)
     assert_string_equal(thing.list.items[0], "one");
     assert_int_equal(thing.map.n, 2);
     assert_string_equal(thing.map.items[1].value, "x y");
-    assert_int_equal(thing.map.items[1].line, 12);
+    assert_int_equal(thing.map.items[1].line, 13);
     assert_int_equal(thing.map.items[1].column, 16);
     assert_string_equal(thing.templates.items[0].key, "t");
     option_free(all, &thing);
@@ -183,6 +188,9 @@ static void a_wrong_value_says_what_is_allowed(void **state)
         {"time: 2h", 7, "from 10ms to 1h"},
         {"time: 5 s", 7, "time must be"},
         {"time: 9223372036854775807d", 7, "time must be"},
+        {"idle: 61s",
+         7, "idle must be a time such as 5s, 200ms, 2m or 1h, from 0ms to 1m or soon or never, not \"61s\""},
+        {"idle: Never", 7, "or soon or never, not \"Never\""},
         {"text: 0123456789012", 7, "text must be a text from 0 to 12 bytes"},
         {"text: {a: b}", 7, "not a mapping"},
         {"text: ~", 7, "text has no value"},
