@@ -193,7 +193,7 @@ static void limit_arenas(const struct config *config)
 /* Descriptors that are kept from files: connections, the state folder, inotify, loops. */
 #define DESCRIPTORS_KEPT 64
 
-static void limit_open_files(void)
+static void limit_open_files(const struct config *config)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) == -1)
@@ -201,10 +201,20 @@ static void limit_open_files(void)
     limit.rlim_cur = limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit) == -1)
         log_warn("main", "cannot raise the limit of open files: %s", strerror(errno));
-    if (getrlimit(RLIMIT_NOFILE, &limit) == -1 || limit.rlim_cur > UINT_MAX)
+    if (getrlimit(RLIMIT_NOFILE, &limit) == -1)
         return;
+    if (limit.rlim_cur > UINT_MAX)
+        limit.rlim_cur = UINT_MAX;
     rlim_t kept = limit.rlim_cur > 2 * DESCRIPTORS_KEPT ? DESCRIPTORS_KEPT : limit.rlim_cur / 2;
-    source_limit_files((unsigned)(limit.rlim_cur - kept));
+    rlim_t most = limit.rlim_cur - kept;
+    if (config->agent.open_files > (int64_t)most)
+        log_warn("main",
+                 "agent.open_files is more than the system allows: raise LimitNOFILE= "
+                 "open_files=%" PRId64 " allowed=%ju",
+                 config->agent.open_files, (uintmax_t)most);
+    else if (config->agent.open_files >= 0)
+        most = (rlim_t)config->agent.open_files;
+    source_limit_files((unsigned)most);
 }
 
 static int open_parts(struct agent *agent, struct error *error)
@@ -320,7 +330,7 @@ int agent_run(const char *config_file)
     log_init(agent.config->agent.log_level);
     signal(SIGPIPE, SIG_IGN);
     limit_arenas(agent.config);
-    limit_open_files();
+    limit_open_files(agent.config);
     block_signals(SIG_BLOCK);
     int status = 1;
     if (open_parts(&agent, &error) == -1 || start_workers(&agent, &error) == -1) {

@@ -11,16 +11,19 @@
 
 struct yaml_node; /* yaml.h */
 
-enum tail_start { START_BEGINNING, START_END };
+/* What stands for a time in config_tail: the words of the options, as option.h has them. */
+enum tail_start { START_BEGINNING = -1, START_END = -2 };
+enum tail_order { ORDER_FOUND, ORDER_OLDEST, ORDER_NEWEST };
 enum ship_encode { ENCODE_JSON, ENCODE_RAW };
 
 struct config_agent {
-    const char *id;    /* default: the host's name */
-    const char *state; /* folder */
-    int64_t workers;   /* >= 1; `auto` is already resolved */
-    int64_t drain;     /* ms */
-    uint64_t memory;   /* bytes of batches, all workers together */
-    int log_level;     /* enum log_level */
+    const char *id;     /* default: the host's name */
+    const char *state;  /* folder */
+    int64_t workers;    /* >= 1; `auto` is already resolved */
+    int64_t drain;      /* ms */
+    uint64_t memory;    /* bytes of batches, all workers together */
+    int64_t open_files; /* all workers together; < 0: what the process may have */
+    int log_level;      /* enum log_level */
     const char *
         plugins; /* folder of the shared objects; NULL: beside the binary, else the installed one */
 };
@@ -47,14 +50,19 @@ enum tail_container { TAIL_PLAIN, TAIL_AUTO, TAIL_CRI, TAIL_DOCKER };
 struct config_tail {
     struct option_list paths;   /* globs, absolute */
     struct option_list exclude; /* globs on the whole path, or on the name when without a slash */
-    int start;                  /* enum tail_start */
-    uint64_t max_line;          /* bytes */
-    int64_t rescan;             /* ms between looks at all folders, as a safety net */
-    const char *encoding;       /* of the files */
-    const char *delimiter;      /* between lines */
-    int64_t incomplete_after;   /* ms until a last line without an end goes out; 0: never */
-    int64_t header_lines;       /* the first lines of each file, left out */
-    int container;              /* enum tail_container */
+    int64_t start;         /* enum tail_start, or ms: the age of a file that is begun at its end */
+    uint64_t max_line;     /* bytes */
+    int64_t rescan;        /* ms between looks at all folders, as a safety net */
+    int64_t close_idle;    /* ms, <= 0: never */
+    bool close_removed;    /* at the end, without waiting for more */
+    uint64_t unlinked_max; /* bytes, 0: no limit */
+    int64_t ignore_older;  /* ms, <= 0: never */
+    int read_order;        /* enum tail_order */
+    const char *encoding;  /* of the files */
+    const char *delimiter; /* between lines */
+    int64_t incomplete_after; /* ms until a last line without an end goes out; 0: never */
+    int64_t header_lines;     /* the first lines of each file, left out */
+    int container;            /* enum tail_container */
     struct config_multiline multiline;
 };
 

@@ -6,6 +6,7 @@
 #include "agent/quote.h"
 #include "agent/template.h"
 
+#include <inttypes.h>
 #include <sched.h>
 #include <stdlib.h>
 
@@ -51,10 +52,16 @@ static int64_t processors(void)
     return n < 1 ? 1 : n;
 }
 
+#define FILES_OF_WORKER 4 /* the least with which it gets on */
+
 int config_check_agent(struct config_agent *agent, const struct yaml_node *node, struct error *error)
 {
     if (agent->workers < 0)
         agent->workers = processors();
+    if (agent->open_files >= 0 && agent->open_files < FILES_OF_WORKER * agent->workers)
+        return yaml_error(yaml_get(node, "open_files"), error,
+                          "open_files must be at least %d for each of the %" PRId64 " workers",
+                          FILES_OF_WORKER, agent->workers);
     const struct yaml_node *id = yaml_get(node, "id");
     if (id != NULL && !config_name_valid(slice_str(agent->id)))
         return yaml_error(id, error, "id must be of 1 to %u letters, digits, and . _ -, not %s",

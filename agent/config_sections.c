@@ -12,7 +12,7 @@ static const char *const log_levels[] = {
     [LOG_LEVEL_DEBUG] = "debug",
     NULL,
 };
-static const char *const worker_words[] = {"auto", NULL};
+static const char *const auto_word[] = {"auto", NULL};
 static const char *const deliveries[] = {
     [DELIVERY_AT_LEAST_ONCE] = "at-least-once",
     [DELIVERY_EXACTLY_ONCE] = "exactly-once",
@@ -74,7 +74,7 @@ static const struct option agent_options[] = {
          "Threads that read and parse. `auto` is one for each processor that the agent may use.",
      .min = 1,
      .max = 256,
-     .choices = worker_words},
+     .choices = auto_word},
     {.name = "drain",
      .type = OPTION_TIME,
      .offset = offsetof(struct config_agent, drain),
@@ -93,6 +93,19 @@ static const struct option agent_options[] = {
              "agent stops reading until there is room again.",
      .min = 1 * MIB,
      .max = INT64_MAX},
+    {.name = "open_files",
+     .type = OPTION_INTEGER,
+     .offset = offsetof(struct config_agent, open_files),
+     .fallback = "auto",
+     .help =
+         "The most log files that are open at once, of all streams together; each worker has an "
+         "equal part. When they are used up, the file that has been idle for the longest time is "
+         "closed, and opened again when it changes. `auto` is what the system allows "
+         "(LimitNOFILE=) "
+         "less 64.",
+     .min = 8,
+     .max = 1 << 30,
+     .choices = auto_word},
     {.name = "log_level",
      .type = OPTION_CHOICE,
      .offset = offsetof(struct config_agent, log_level),

@@ -6,8 +6,15 @@
 #include <stddef.h>
 
 static const char *const starts[] = {
-    [START_BEGINNING] = "beginning",
-    [START_END] = "end",
+    [-1 - START_BEGINNING] = "beginning",
+    [-1 - START_END] = "end",
+    NULL,
+};
+static const char *const never[] = {"never", NULL};
+static const char *const orders[] = {
+    [ORDER_FOUND] = "found",
+    [ORDER_OLDEST] = "oldest",
+    [ORDER_NEWEST] = "newest",
     NULL,
 };
 
@@ -89,13 +96,32 @@ static const struct option tail_options[] = {
              "slash, on the "
              "file's name."},
     {.name = "start",
-     .type = OPTION_CHOICE,
+     .type = OPTION_TIME,
      .offset = offsetof(struct config_tail, start),
      .fallback = "beginning",
-     .help = "Where to begin in a file that is there when the agent sees this stream for the first "
-             "time. Files that "
-             "appear later are read from their beginning.",
+     .help =
+         "Where to begin in a file that is there when the agent sees this stream for the first "
+         "time. With a time such as `1h`: files that were modified within it from their beginning, "
+         "older ones from their end. Files that "
+         "appear later are read from their beginning.",
      .choices = starts},
+    {.name = "ignore_older",
+     .type = OPTION_TIME,
+     .offset = offsetof(struct config_tail, ignore_older),
+     .fallback = "never",
+     .help =
+         "A file that was not modified for so long when it is found is not opened until it "
+         "changes; it is then read from where `start` says. One that was read in part is finished.",
+     .choices = never},
+    {.name = "read_order",
+     .type = OPTION_CHOICE,
+     .offset = offsetof(struct config_tail, read_order),
+     .fallback = "found",
+     .help =
+         "Which of the files that are found together is begun first: the one found first, or, by "
+         "the time when they were modified last, the `oldest` or the `newest`. The generations of "
+         "one log keep their order.",
+     .choices = orders},
     {.name = "max_line",
      .type = OPTION_SIZE,
      .offset = offsetof(struct config_tail, max_line),
@@ -164,6 +190,32 @@ static const struct option tail_options[] = {
              "by `preset`. They are joined by line "
              "feeds; with `container` those of stdout and stderr apart.",
      .options = multiline_options},
+    {.name = "close_idle",
+     .type = OPTION_TIME,
+     .offset = offsetof(struct config_tail, close_idle),
+     .fallback = "5m",
+     .help =
+         "A file that was read to its end, with everything delivered, is closed when it has not "
+         "grown for so long, and opened again when it does. Seen at the next `rescan`. With "
+         "`never` "
+         "(or `0s`) only files that were renamed to names outside of `paths` are closed.",
+     .choices = never},
+    {.name = "close_removed",
+     .type = OPTION_BOOL,
+     .offset = offsetof(struct config_tail, close_removed),
+     .fallback = "false",
+     .help =
+         "A deleted file is closed as soon as it was read to its end and everything is delivered. "
+         "Otherwise 5 s later, for those who still write to it."},
+    {.name = "unlinked_max_bytes",
+     .type = OPTION_SIZE,
+     .offset = offsetof(struct config_tail, unlinked_max),
+     .fallback = "1GiB",
+     .help =
+         "Deleted files that are not read to their end are kept open, and so use disk space. When "
+         "more bytes than this are unread in those of a stream (in one worker), the oldest are "
+         "given "
+         "up: logged, and counted in `lost_bytes`. 0 is no limit."},
     OPTION_END,
 };
 

@@ -287,22 +287,39 @@ static struct position *entry_new(struct positions *positions, const char *strea
     return p;
 }
 
-struct position *positions_claim(struct positions *positions, const char *stream,
-                                 const struct identity *id, const char *path, int worker,
-                                 bool *ret_known)
+/* Under the lock. */
+static struct position *find(struct positions *positions, const char *stream,
+                             const struct identity *id)
 {
-    struct position *p = NULL;
     union { /* only compared, never written */
         const char *in;
         char *out;
     } name = {stream};
     struct position wanted = {.stream = name.out, .id = *id};
-    pthread_mutex_lock(&positions->lock);
     void *node = tfind(&wanted, &positions->index, compare);
+    return node == NULL ? NULL : *(struct position **)node;
+}
+
+bool positions_find(struct positions *positions, const char *stream, const struct identity *id,
+                    struct mark *ret_mark)
+{
+    pthread_mutex_lock(&positions->lock);
+    const struct position *p = find(positions, stream, id);
+    if (p != NULL)
+        *ret_mark = p->mark;
+    pthread_mutex_unlock(&positions->lock);
+    return p != NULL;
+}
+
+struct position *positions_claim(struct positions *positions, const char *stream,
+                                 const struct identity *id, const char *path, int worker,
+                                 bool *ret_known)
+{
+    pthread_mutex_lock(&positions->lock);
+    struct position *p = find(positions, stream, id);
     errno = 0;
-    *ret_known = node != NULL;
-    if (node != NULL) {
-        p = *(struct position **)node;
+    *ret_known = p != NULL;
+    if (p != NULL) {
         if (p->owner != -1)
             p = NULL;
     } else {

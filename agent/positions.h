@@ -69,6 +69,9 @@ bool positions_damaged(const struct positions *positions);
 struct position *positions_claim(struct positions *positions, const char *stream,
                                  const struct identity *id, const char *path, int worker,
                                  bool *ret_known);
+/* How far the generation is delivered, whoever has it. False: it is not known. */
+bool positions_find(struct positions *positions, const char *stream, const struct identity *id,
+                    struct mark *ret_mark);
 void positions_release(struct positions *positions, struct position *position);
 /* The log's name was another one. The caller is the worker that has it. -1: no memory. */
 int positions_rename(struct positions *positions, struct position *position, const char *path);

@@ -27,6 +27,7 @@ static int facts_of(int folder, const char *path, int flags, struct file_facts *
         .id = {.dev = (dev_t)(((uint64_t)stx.stx_dev_major << 32) | stx.stx_dev_minor),
                .ino = stx.stx_ino},
         .size = stx.stx_size,
+        .changed = (int64_t)stx.stx_mtime.tv_sec * 1000000000 + stx.stx_mtime.tv_nsec,
         .links = stx.stx_nlink,
         .regular = S_ISREG(stx.stx_mode),
     };
@@ -52,6 +53,11 @@ static unsigned files_limit = UINT_MAX;
 void source_limit_files(unsigned limit)
 {
     files_limit = limit;
+}
+
+unsigned source_files_limit(void)
+{
+    return files_limit;
 }
 
 void source_close_file(int fd)

@@ -28,11 +28,13 @@ enum source_flush {
     FLUSH_INCOMPLETE = 2, /* a last line without an end */
     FLUSH_GROWN = 4,      /* both also when the file has grown meanwhile */
 };
+/* What is still to be done when it is opened for the first time. */
+enum source_begin { BEGUN, BEGIN_AT_START, BEGIN_AT_END, BEGIN_RESUME };
 
 struct source {
     struct stream *stream;
     char *path; /* where it is now, as far as known; also its node's key in the tail's tree */
-    int fd;
+    int fd;     /* -1: closed, and opened again by path when it has to be read */
     struct identity id;
     struct position *position;
     struct origin origin; /* path: under which it is shipped, the log's name */
@@ -40,10 +42,10 @@ struct source {
     bool cut;             /* offset stands inside a line of which the beginning was shipped */
     size_t scanned;       /* bytes behind offset that were looked through and are left there */
     bool held;            /* whole lines are among them */
-    bool waiting;         /* in the tail's list of those that are flushed some time */
+    bool holding;         /* in the tail's list of those that are flushed some time */
     uint8_t flush;        /* enum source_flush */
     int64_t grown_at;     /* ns, monotonic: when what is left was last seen to grow */
-    struct source *next_waiting;
+    struct source *next_holding;
     struct framing *framing; /* NULL: the stream has no frame */
     size_t want;    /* bytes of the next read; grows for long lines, shrinks for many short ones */
     uint32_t epoch; /* truncations seen */
@@ -57,17 +59,27 @@ struct source {
     bool named;      /* path is its name and stands in the tail's tree */
     unsigned looked; /* the tail's rescan in which it was looked at last */
     bool failed;     /* reading failed: not again before the next event or rescan */
+    bool waiting;    /* ready, in the tail's queue of those that wait for a descriptor */
+    bool idle;       /* open and could be closed: in the worker's list of these */
+    bool touched;    /* written to while closed, and gone before its size was seen */
+    bool gone;       /* closed for good: only what is in flight is awaited */
+    bool unlinked;   /* known to be deleted, not only moved out of sight */
+    enum source_begin begin;
+    uint64_t seen;   /* its size when it was looked at last */
+    int64_t changed; /* ns since 1970: modified last, when it was found */
+    struct source *idle_older, *idle_newer;
     struct source *next_ready;
     struct source *next, **link; /* of all sources of the tail */
     struct source *older; /* the generation of the same log that has to be read to its end first */
     struct source *newer; /* the one that has this as its older */
-    int64_t quiet_since;  /* ns, monotonic: when a source without a name was last seen to grow */
+    int64_t quiet_since; /* ns, monotonic: idle since; or, without a name, when it was last seen to grow */
 };
 
 /* What statx(2) tells of a file. */
 struct file_facts {
     struct identity id;
     uint64_t size;
+    int64_t changed; /* ns since 1970: modified last */
     uint32_t links;
     bool regular;
 };
@@ -80,6 +92,7 @@ int source_open_file(const char *path, const struct identity *id);
 void source_close_file(int fd);
 /* So many files may be open at once, over all workers; more are EMFILE. Before any is opened. */
 void source_limit_files(unsigned limit);
+unsigned source_files_limit(void);
 
 enum source_content {
     CONTENT_SAME,    /* what stands before the mark is what was read */

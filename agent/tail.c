@@ -15,8 +15,6 @@
 #include <unistd.h>
 
 #define PRUNE_EVERY 60 /* rescans */
-/* So long a file without a name must not have grown before it counts as finished. */
-#define QUIET_NS (5 * NS_PER_S)
 
 /* ---- sources come and go ---- */
 
@@ -30,7 +28,7 @@ void tail_free_source(struct tail *tail, struct source *source)
 {
     tail_clear_name(tail, source);
     tail_leave_ready(tail, source);
-    tail_leave_waiting(tail, source);
+    tail_leave_holding(tail, source);
     if (source->link != NULL) {
         tail_unset_newest(tail, source);
         tail_remove_id(tail, source);
@@ -46,8 +44,7 @@ void tail_free_source(struct tail *tail, struct source *source)
     }
     if (source->position != NULL)
         positions_release(tail->place.positions, source->position);
-    if (source->fd != -1)
-        source_close_file(source->fd);
+    tail_close_file(tail, source);
     tail_free_framing(source);
     free_origin(source);
     free(source->path);
@@ -75,7 +72,7 @@ static struct source *source_new(struct tail *tail, const char *path, const stru
     struct source *source = (struct source *)calloc(1, sizeof(*source));
     if (source == NULL) {
         positions_release(tail->place.positions, position);
-        source_close_file(fd);
+        tail_drop_file(tail, fd);
         return NULL;
     }
     source->stream = tail->stream;
@@ -129,33 +126,35 @@ static void resume(struct tail *tail, struct source *source, uint64_t size)
                  log_quote(source->path), (uintmax_t)mark->offset, (uintmax_t)size);
         break;
     }
+    source->offset = 0;
     set_mark(tail, source);
 }
 
-/* `start: end`: from the size on; when that is inside a line, from the line after it. */
-static void start_at_end(struct tail *tail, struct source *source, uint64_t size)
+/* `start: end`: from the size that it had; when that is inside a line, from the line after it. */
+static void start_at_end(struct tail *tail, struct source *source)
 {
     char last = '\n';
-    source->offset = size;
-    if (size > 0 && pread(source->fd, &last, 1, (off_t)size - 1) != 1)
+    if (source->offset > 0 && pread(source->fd, &last, 1, (off_t)source->offset - 1) != 1)
         last = '\n';
     source->cut = last != '\n';
     set_mark(tail, source);
 }
 
-static void begin_source(struct tail *tail, struct source *source, uint64_t size, bool known)
+void tail_begin(struct tail *tail, struct source *source)
 {
-    const struct config_tail *config = &tail->stream->config->tail;
-    if (known)
-        resume(tail, source, size);
-    else if (config->start == START_END && !tail->started &&
-             !positions_damaged(tail->place.positions))
-        start_at_end(tail, source, size);
+    const enum source_begin begin = source->begin;
+    struct file_facts facts;
+    if (begin == BEGUN || file_facts_fd(source->fd, &facts) == -1)
+        return;
+    source->begin = BEGUN;
+    if (begin == BEGIN_RESUME)
+        resume(tail, source, facts.size);
+    else if (begin == BEGIN_AT_END)
+        start_at_end(tail, source);
     log_info("tail", "%s path=%s inode=%ju offset=%ju size=%ju stream=%s",
-             known ? "going on with" : "found", log_quote(source->path), (uintmax_t)source->id.ino,
-             (uintmax_t)source->offset, (uintmax_t)size, tail->stream->config->name);
-    if (size > source->offset)
-        tail_make_ready(tail, source);
+             begin == BEGIN_RESUME ? "going on with" : "found", log_quote(source->path),
+             (uintmax_t)source->id.ino, (uintmax_t)source->offset, (uintmax_t)facts.size,
+             tail->stream->config->name);
 }
 
 void tail_complain(struct tail *tail, enum complaint kind, const char *what, const char *path)
@@ -172,14 +171,15 @@ struct source *tail_open_generation(struct tail *tail, const char *path,
 {
     char what[128], room[PATH_MAX];
     bool known;
-    int fd = source_open_file(path, &facts->id);
-    if (fd == -1) {
+    bool ignored = tail_ignores(tail, facts);
+    bool later = ignored || tail->gathering;
+    int fd = later ? -1 : tail_open_file(tail, path, &facts->id);
+    if (fd == -1 && !later && errno != EMFILE) { /* without a descriptor it waits for one */
         if (errno == ESTALE)
             tail->wants_rescan = true;
         if (errno == ENOENT || errno == ESTALE)
             return NULL;
-        snprintf(what, sizeof(what), "cannot open a file: %s%s", strerror(errno),
-                 errno == EMFILE ? "; raise the limit of open files (LimitNOFILE=)" : "");
+        snprintf(what, sizeof(what), "cannot open a file: %s", strerror(errno));
         tail_complain(tail, COMPLAINT_OPEN, what, path);
         return NULL;
     }
@@ -189,18 +189,23 @@ struct source *tail_open_generation(struct tail *tail, const char *path,
     if (position == NULL) {
         if (errno == ENOMEM)
             tail->wants_rescan = true;
-        source_close_file(fd);
+        tail_drop_file(tail, fd);
         return NULL;
     }
     struct source *source = source_new(tail, path, &facts->id, position, fd);
     if (source == NULL)
         return NULL;
+    tail_set_out(tail, source, facts, known);
     tail_join_generations(tail, source);
     struct source *older = source->older;
     if (older != NULL)
         log_info("tail", "rotated path=%s inode=%ju before=%ju", log_quote(path),
                  (uintmax_t)facts->id.ino, (uintmax_t)older->id.ino);
-    begin_source(tail, source, facts->size, known);
+    if (fd != -1)
+        tail_begin(tail, source);
+    source->seen = ignored ? 0 : facts->size;
+    if (!ignored && (fd == -1 || facts->size > source->offset))
+        tail_make_ready(tail, source);
     /* A truncated log may have been copied: what was born after it may be its copy. */
     if (older != NULL && tail->started && older->epoch == 0)
         tail_find_missed(tail, source->origin.path.ptr, older->id.birth, source->id.birth);
@@ -225,9 +230,14 @@ void tail_truncated(struct tail *tail, struct source *source, uint64_t size)
     set_mark(tail, source);
 }
 
-static void look_at_source(struct tail *tail, struct source *source, uint64_t size)
+void tail_look_at(struct tail *tail, struct source *source, const struct file_facts *facts)
 {
+    const uint64_t size = facts->size;
     source->looked = tail->rescans;
+    source->touched = false;
+    if (source->begin != BEGUN && tail_ignores(tail, facts))
+        return;
+    source->seen = size;
     if (size < source->offset)
         tail_truncated(tail, source, size);
     if (size < source->offset + source->scanned)
@@ -285,7 +295,7 @@ static void appeared(struct tail *tail, const char *path, const struct file_fact
                      identity_equal(&now.id, &source->id); /* a hard link: read once */
     if (!elsewhere)
         tail_set_name(tail, source, path);
-    look_at_source(tail, source, facts->size);
+    tail_look_at(tail, source, facts);
 }
 
 static void look(struct tail *tail, const char *path)
@@ -308,21 +318,17 @@ static void look(struct tail *tail, const char *path)
         return;
     }
     if (source != NULL && identity_equal(&source->id, &facts.id))
-        look_at_source(tail, source, facts.size);
+        tail_look_at(tail, source, &facts);
     else
         appeared(tail, path, &facts);
 }
 
 /* A file came to a name that no glob matches: if it is one of ours, its writer may still be at it. */
-static void look_for_ours(struct tail *tail, const char *path)
+void tail_look_for_ours(struct tail *tail, const char *path)
 {
     struct file_facts facts;
-    struct source *source;
-    if (file_facts(path, &facts) == -1 || !facts.regular ||
-        (source = tail_by_id(tail, &facts.id)) == NULL)
-        return;
-    tail_set_name(tail, source, path);
-    look_at_source(tail, source, facts.size);
+    if (file_facts(path, &facts) == 0 && facts.regular && tail_by_id(tail, &facts.id) != NULL)
+        appeared(tail, path, &facts);
 }
 
 /* ---- events and looks at everything ---- */
@@ -333,6 +339,17 @@ static bool is_link(const char *path)
     return lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
 }
 
+static void modified(struct tail *tail, struct source *source, const char *path)
+{
+    if (source->fd == -1) {
+        look(tail, path); /* should it be gone before it is opened, its size is known */
+        source->touched = !source->named;
+        if (source->touched)
+            return;
+    }
+    tail_make_ready(tail, source); /* reading sees a truncation, too */
+}
+
 void tail_event(struct tail *tail, const char *path, uint32_t mask)
 {
     if (path == NULL || (mask & (IN_ISDIR | IN_IGNORED | IN_DELETE_SELF | IN_MOVE_SELF)) != 0) {
@@ -341,13 +358,13 @@ void tail_event(struct tail *tail, const char *path, uint32_t mask)
     }
     struct source *source = tail_by_path(tail, path);
     if (source != NULL && (mask & ~(uint32_t)IN_MODIFY) == 0)
-        tail_make_ready(tail, source); /* reading sees a truncation, too */
+        modified(tail, source, path);
     else if (source != NULL || tail_matches(tail, path))
         look(tail, path);
     else if ((mask & (IN_MOVED_TO | IN_CREATE)) != 0 && is_link(path))
         tail->wants_rescan = true; /* it may lead to a folder that a glob goes through */
     else if ((mask & IN_MOVED_TO) != 0)
-        look_for_ours(tail, path);
+        tail_look_for_ours(tail, path);
 }
 
 static void on_folder(const char *folder, bool leaf, void *arg)
@@ -369,6 +386,7 @@ void tail_rescan(struct tail *tail)
     tail->wants_rescan = false;
     if (++tail->rescans % PRUNE_EVERY == 0)
         tail_prune(tail);
+    tail->gathering = config->read_order != ORDER_FOUND;
     for (size_t i = 0; i < config->paths.n; i++)
         glob_walk(config->paths.items[i], on_folder, on_file, tail);
     for (struct source *source = tail->sources, *next; source != NULL; source = next) {
@@ -376,11 +394,15 @@ void tail_rescan(struct tail *tail)
         if (source->named && source->looked != tail->rescans) /* not led to by a glob */
             look(tail, source->path);
     }
+    if (tail->gathering)
+        tail_order_found(tail);
+    tail->gathering = false;
+    tail_close_idle(tail);
 }
 
 bool tail_restless(const struct tail *tail)
 {
-    return tail->wants_rescan || tail->nameless > 0;
+    return tail->wants_rescan || tail->nameless > 0 || tail->first_waiting != NULL;
 }
 
 bool tail_wants_rescan(struct tail *tail)
@@ -388,38 +410,4 @@ bool tail_wants_rescan(struct tail *tail)
     bool wants = tail->wants_rescan;
     tail->wants_rescan = false;
     return wants;
-}
-
-/* ---- files that lost their name ---- */
-
-static void finish(struct tail *tail, struct source *source, const struct file_facts *facts)
-{
-    uint64_t left = facts->size - source->offset;
-    bool gone = facts->links == 0;
-    if (left > 0 && gone)
-        log_warn("tail", "deleted with an incomplete last line path=%s offset=%ju bytes=%ju",
-                 log_quote(source->path), (uintmax_t)source->offset, (uintmax_t)left);
-    log_info("tail", "finished with %s file path=%s inode=%ju offset=%ju",
-             gone ? "a deleted" : "a renamed", log_quote(source->path), (uintmax_t)source->id.ino,
-             (uintmax_t)source->offset);
-    if (gone)
-        positions_forget(tail->place.positions, &source->position);
-    tail_free_source(tail, source);
-}
-
-void tail_tick(struct tail *tail)
-{
-    int64_t now = clock_monotonic();
-    for (struct source *source = tail->sources, *next; source != NULL; source = next) {
-        struct file_facts facts;
-        next = source->next;
-        if (source->named || source->ready || file_facts_fd(source->fd, &facts) == -1)
-            continue;
-        uint64_t seen = source->offset + source->scanned;
-        look_at_source(tail, source, facts.size);
-        if (source->ready || facts.size != seen || source->first != NULL)
-            source->quiet_since = now;
-        else if (now - source->quiet_since >= QUIET_NS && !tail_flush_now(tail, source))
-            finish(tail, source, &facts);
-    }
 }

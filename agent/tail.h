@@ -12,12 +12,21 @@
 #include "agent/source.h"
 #include "agent/watch.h"
 
+/* One worker's open files, of all its streams. */
+struct open_files {
+    unsigned limit; /* 0: none */
+    unsigned open;
+    unsigned idle;                  /* of these, those that could be closed: */
+    struct source *oldest, *newest; /* by the time since when that is so */
+};
+
 struct tail_place { /* what a tail needs of its worker */
     struct watch *watch;
     struct positions *positions;
     struct batch_pool *pool;
     int worker;
     int workers;
+    struct open_files *files;
 };
 
 /* NULL and *error. Looks for files at once. */

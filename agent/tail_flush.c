@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-void tail_wait(struct tail *tail, struct source *source)
+void tail_hold(struct tail *tail, struct source *source)
 {
     uint8_t flush;
     int64_t at = source_flush_at(source, &flush);
@@ -12,32 +12,32 @@ void tail_wait(struct tail *tail, struct source *source)
         return;
     if (at < tail->flush_at)
         tail->flush_at = at;
-    if (source->waiting)
+    if (source->holding)
         return;
-    source->waiting = true;
-    source->next_waiting = tail->waiting;
-    tail->waiting = source;
+    source->holding = true;
+    source->next_holding = tail->holding;
+    tail->holding = source;
 }
 
-void tail_leave_waiting(struct tail *tail, struct source *source)
+void tail_leave_holding(struct tail *tail, struct source *source)
 {
-    struct source **at = &tail->waiting;
-    if (!source->waiting)
+    struct source **at = &tail->holding;
+    if (!source->holding)
         return;
     while (*at != source)
-        at = &(*at)->next_waiting;
-    *at = source->next_waiting;
-    source->waiting = false;
+        at = &(*at)->next_holding;
+    *at = source->next_holding;
+    source->holding = false;
 }
 
 int64_t tail_flush_at(const struct tail *tail)
 {
-    return tail->waiting == NULL ? INT64_MAX : tail->flush_at;
+    return tail->holding == NULL ? INT64_MAX : tail->flush_at;
 }
 
 void tail_flush(struct tail *tail, int64_t now)
 {
-    struct source **link = &tail->waiting;
+    struct source **link = &tail->holding;
     tail->flush_at = INT64_MAX;
     while (*link != NULL) {
         struct source *source = *link;
@@ -49,11 +49,11 @@ void tail_flush(struct tail *tail, int64_t now)
         } else if (at != INT64_MAX) {
             if (at < tail->flush_at)
                 tail->flush_at = at;
-            link = &source->next_waiting;
+            link = &source->next_holding;
             continue;
         }
-        *link = source->next_waiting;
-        source->waiting = false;
+        *link = source->next_holding;
+        source->holding = false;
     }
 }
 

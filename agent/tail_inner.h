@@ -7,6 +7,9 @@
 #include "agent/stream.h"
 #include "agent/tail.h"
 
+/* So long a file that has no name, or none that a glob matches, must not have grown before it counts as finished. */
+#define QUIET_NS (5 * NS_PER_S)
+
 enum complaint {
     COMPLAINT_OPEN,
     COMPLAINT_KIND,
@@ -24,11 +27,13 @@ struct tail {
     void *by_id;   /* and all; */
     void *by_log;  /* the newest generation of each log */
     struct source *first_ready, **last_ready;
-    struct source *waiting; /* sources that hold something back */
+    struct source *holding; /* sources that hold something back */
     int64_t flush_at;       /* when the first of them may be due; ns, monotonic */
-    bool started;           /* the first look is over: what appears now is new */
+    struct source *first_waiting, **last_waiting; /* for a descriptor */
+    bool started; /* the first look is over: what appears now is new */
     bool wants_rescan;
     bool finding;      /* in tail_find_missed() */
+    bool gathering;    /* files are opened when all are found and in order */
     bool has_strays;   /* rotated files were found whose log has no file of its own name */
     unsigned nameless; /* sources without a name: looked at by tail_tick() */
     unsigned rescans;  /* counted, for tail_prune() */
@@ -68,7 +73,39 @@ int tail_order_generations(struct tail *tail);
  * name, born from `after` to `before` (ns; 0: not known, then nothing is found). */
 void tail_find_missed(struct tail *tail, const char *log, int64_t after, int64_t before);
 
+/* tail_close.c */
+/* It may have become idle, or be so no more. */
+void tail_note_idle(struct tail *tail, struct source *source);
+/* How many files could be opened now. */
+unsigned tail_free_files(const struct tail *tail);
+/* -1 and errno, as source_open_file(); EMFILE: and no other file could be closed instead. */
+int tail_open_file(struct tail *tail, const char *path, const struct identity *id);
+void tail_drop_file(struct tail *tail, int fd); /* one that no source has */
+void tail_close_file(struct tail *tail, struct source *source);
+/* Closes those that were idle for long. */
+void tail_close_idle(struct tail *tail);
+/* Sources that lost their name are given the one that their file has now, if it is in the folder of `path`. */
+void tail_look_beside(struct tail *tail, const char *path);
+/* Of the source's file, open or not. -1: it is away. */
+int tail_facts(struct tail *tail, const struct source *source, struct file_facts *ret_facts);
+/* Opens it if it is closed. -1: not now; it is seen to that it is tried again. */
+int tail_wake(struct tail *tail, struct source *source);
+
+/* tail_age.c */
+/* Too old to be opened, and nothing of it is waited for. */
+bool tail_ignores(struct tail *tail, const struct file_facts *facts);
+/* Where a new source begins. */
+void tail_set_out(struct tail *tail, struct source *source, const struct file_facts *facts,
+                  bool known);
+/* Puts the ready sources that were not opened yet in the order of tail.read_order, and opens them. */
+void tail_order_found(struct tail *tail);
+
 /* tail.c */
+/* The file of a source was opened for the first time: finds out where to read on. */
+void tail_begin(struct tail *tail, struct source *source);
+void tail_look_at(struct tail *tail, struct source *source, const struct file_facts *facts);
+/* If the path leads to one of ours, it is that one's name, unless it still has another one. */
+void tail_look_for_ours(struct tail *tail, const char *path);
 /* Opens a generation that is not being read yet. NULL: not now, or another worker has it. */
 struct source *tail_open_generation(struct tail *tail, const char *path,
                                     const struct file_facts *facts);
@@ -86,8 +123,8 @@ void tail_prune(struct tail *tail);
 
 /* tail_flush.c */
 /* After a read: is something left that is to go out some time? */
-void tail_wait(struct tail *tail, struct source *source);
-void tail_leave_waiting(struct tail *tail, struct source *source);
+void tail_hold(struct tail *tail, struct source *source);
+void tail_leave_holding(struct tail *tail, struct source *source);
 /* What the source holds back goes out with its next read, for which it is made ready. False: it holds nothing. */
 bool tail_flush_now(struct tail *tail, struct source *source);
 /* What the source needs for its stream's frame. -1: no memory. */
@@ -103,5 +140,7 @@ void tail_lost(struct tail *tail, const struct source *source, uint64_t begin, u
 /* tail_read.c */
 void tail_make_ready(struct tail *tail, struct source *source);
 void tail_leave_ready(struct tail *tail, struct source *source);
+/* Ready as soon as there is a descriptor for it. */
+void tail_wait_for_file(struct tail *tail, struct source *source);
 
 #endif

@@ -44,6 +44,7 @@ void tail_clear_name(struct tail *tail, struct source *source)
         return;
     tdelete(source, &tail->by_path, compare_path);
     source->named = false;
+    tail_note_idle(tail, source);
     tail->nameless++;
     source->quiet_since = clock_monotonic();
 }
@@ -63,6 +64,7 @@ void tail_set_name(struct tail *tail, struct source *source, const char *path)
     source->path = copy;
     source->named = tsearch(source, &tail->by_path, compare_path) != NULL;
     tail->nameless -= source->named;
+    tail_note_idle(tail, source);
 }
 
 int tail_add_id(struct tail *tail, struct source *source)

@@ -87,6 +87,7 @@ struct tail *tail_open(struct stream *stream, const struct tail_place *place, st
     tail->place = *place;
     tail->last_ready = &tail->first_ready;
     tail->flush_at = INT64_MAX;
+    tail->last_waiting = &tail->first_waiting;
     tail_rescan(tail);
     find_renamed(tail);
     if (tail_order_generations(tail) == -1) {

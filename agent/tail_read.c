@@ -6,14 +6,41 @@
 
 /* ---- ready ---- */
 
+static void append(struct source ***last, struct source *source)
+{
+    source->next_ready = NULL;
+    **last = source;
+    *last = &source->next_ready;
+}
+
 void tail_make_ready(struct tail *tail, struct source *source)
 {
     if (source->ready)
         return;
     source->ready = true;
-    source->next_ready = NULL;
-    *tail->last_ready = source;
-    tail->last_ready = &source->next_ready;
+    tail_note_idle(tail, source);
+    append(&tail->last_ready, source);
+}
+
+void tail_wait_for_file(struct tail *tail, struct source *source)
+{
+    tail_leave_ready(tail, source);
+    source->ready = source->waiting = true;
+    append(&tail->last_waiting, source);
+}
+
+/* As many of those that wait for a descriptor as there are. */
+static void admit_waiting(struct tail *tail)
+{
+    unsigned n = tail->first_waiting == NULL ? 0 : tail_free_files(tail);
+    while (n-- > 0 && tail->first_waiting != NULL) {
+        struct source *source = tail->first_waiting;
+        tail->first_waiting = source->next_ready;
+        if (tail->first_waiting == NULL)
+            tail->last_waiting = &tail->first_waiting;
+        source->waiting = false;
+        append(&tail->last_ready, source);
+    }
 }
 
 /* Back to the front, for the next batch: behind others it might never find an empty one. */
@@ -40,43 +67,59 @@ void tail_leave_ready(struct tail *tail, struct source *source)
 {
     if (!source->ready)
         return;
-    struct source **at = &tail->first_ready;
+    struct source **at = source->waiting ? &tail->first_waiting : &tail->first_ready;
+    struct source ***last = source->waiting ? &tail->last_waiting : &tail->last_ready;
     while (*at != source)
         at = &(*at)->next_ready;
     *at = source->next_ready;
     if (*at == NULL)
-        tail->last_ready = at;
-    source->ready = false;
+        *last = at;
+    source->ready = source->waiting = false;
 }
 
 bool tail_ready(const struct tail *tail)
 {
-    return tail->first_ready != NULL;
+    return tail->first_ready != NULL || (tail->first_waiting != NULL && tail_free_files(tail) > 0);
 }
 
 /* ---- reading ---- */
+
+static bool has_more(struct tail *tail, struct source *source)
+{
+    struct file_facts facts;
+    if (source->failed || tail_facts(tail, source, &facts) == -1)
+        return false;
+    return source->ready || (facts.size > source->offset + source->scanned &&
+                             (source->begin == BEGUN || !tail_ignores(tail, &facts)));
+}
+
+/* Queued behind an older one. When that has no descriptor, it can have this one's. */
+static bool queue_behind(struct tail *tail, struct source *source, const struct source *older)
+{
+    if (older->waiting && source->named)
+        tail_close_file(tail, source);
+    if (older->waiting)
+        tail_wait_for_file(tail, source);
+    else
+        tail_make_ready(tail, source);
+    return true;
+}
 
 /* Has the generation before it something left? Asked after this one was seen to have data. */
 static bool waits_for_older(struct tail *tail, struct source *source)
 {
     struct source *older = source->older;
-    struct file_facts facts;
     if (older == NULL)
         return false;
-    if (!older->failed && file_facts_fd(older->fd, &facts) == 0 &&
-        (older->ready || facts.size > older->offset + older->scanned)) {
+    if (has_more(tail, older)) {
         tail_make_ready(tail, older);
-        tail_make_ready(tail, source);
-        return true;
+        return queue_behind(tail, source, older);
     }
     if (!older->failed && tail_flush_now(tail, older)) {
-        tail_make_ready(tail, source);
-        return true;
+        return queue_behind(tail, source, older);
     }
-    if (older->older != NULL && waits_for_older(tail, older)) {
-        tail_make_ready(tail, source);
-        return true;
-    }
+    if (older->older != NULL && waits_for_older(tail, older))
+        return queue_behind(tail, source, older);
     tail_unlink_generations(older);
     return false;
 }
@@ -104,13 +147,15 @@ static void read_failed(struct tail *tail, struct source *source)
 static bool fill_from(struct tail *tail, struct source *source, struct batch_private *batch,
                       int64_t time)
 {
+    if (tail_wake(tail, source) == -1)
+        return true;
     uint64_t before = source->offset;
     switch (source_read(source, tail->place.pool, batch, time)) {
     case READ_MORE: tail_make_ready(tail, source); return true;
     case READ_END:
         if (source->offset == before)
             look_for_truncation(tail, source, false);
-        tail_wait(tail, source);
+        tail_hold(tail, source);
         return true;
     case READ_FULL: put_back(tail, source); return false;
     case READ_CHANGED: look_for_truncation(tail, source, true); return true;
@@ -122,6 +167,7 @@ static bool fill_from(struct tail *tail, struct source *source, struct batch_pri
 void tail_fill(struct tail *tail, struct batch_private *batch)
 {
     int64_t time = clock_real();
+    admit_waiting(tail);
     /* Every source that is ready now has one turn, so that none waits for a fast one. */
     struct source *last = NULL;
     for (struct source *s = tail->first_ready; s != NULL; s = s->next_ready)
@@ -129,6 +175,7 @@ void tail_fill(struct tail *tail, struct batch_private *batch)
     while (tail->first_ready != NULL) {
         struct source *source = take_ready(tail);
         bool more = waits_for_older(tail, source) || fill_from(tail, source, batch, time);
+        tail_note_idle(tail, source);
         if (!more || source == last)
             break;
     }
@@ -169,6 +216,7 @@ void tail_finished(struct batch_private *batch)
         next = range->batch_next;
         if (source->first == range && source_advance(source, tail->place.pool, &mark))
             positions_set(tail->place.positions, source->position, &mark);
+        tail_note_idle(tail, source);
     }
     batch->ranges = NULL;
 }

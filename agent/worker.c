@@ -38,6 +38,7 @@ struct worker {
     struct ev_timer flush; /* until something that is held back is due */
     struct watch *watch;
     struct batch_pool pool;
+    struct open_files files;
     size_t n_streams;
     struct stream *streams;
     size_t cost; /* of all batches in flight */
@@ -410,8 +411,9 @@ static int open_stream(struct worker *worker, struct positions *positions, size_
                      stream->config->ship.key != NULL;
     if (open_frame(stream, error) == -1)
         return -1;
-    struct tail_place place = {worker->watch, positions, &worker->pool, worker->index,
-                               (int)config->agent.workers};
+    struct tail_place place = {
+        worker->watch, positions, &worker->pool, worker->index, (int)config->agent.workers,
+        &worker->files};
     stream->tail = tail_open(stream, &place, error);
     return stream->tail == NULL ? -1 : 0;
 }
@@ -464,6 +466,9 @@ struct worker *worker_new(const struct config *config, int index, struct produce
     worker->index = index;
     worker->producer = producer;
     worker->budget = config->agent.memory / (size_t)config->agent.workers;
+    worker->files.limit = source_files_limit() / (unsigned)config->agent.workers;
+    if (worker->files.limit == 0)
+        worker->files.limit = 1;
     batch_pool_init(&worker->pool, worker->budget / ARENA_CHUNK + 8, SCRATCH_LIMIT);
     int result = open_loop(worker, error);
     for (size_t i = 0; result == 0 && i < config->n_streams; i++) {

@@ -15,6 +15,7 @@ struct side {
     struct config_stream config;
     struct stream stream;
     struct watch *watch;
+    struct open_files files;
 };
 
 struct rig {
@@ -47,7 +48,8 @@ static inline void start(struct rig *rig)
         struct side *side = &rig->sides[i];
         side->watch = watch_open(rig->loop, on_event, side);
         assert_non_null(side->watch);
-        struct tail_place place = {side->watch, rig->positions, &rig->pool, i, rig->workers};
+        struct tail_place place = {side->watch, rig->positions, &rig->pool,
+                                   i,           rig->workers,   &side->files};
         side->stream.tail = tail_open(&side->stream, &place, &error);
         assert_non_null(side->stream.tail);
     }

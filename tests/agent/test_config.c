@@ -110,6 +110,25 @@ static void the_whole_example_is_loaded(void **state)
     assert_null(config);
 }
 
+static void the_options_of_open_files_are_loaded(void **state)
+{
+    (void)state;
+    struct config *config =
+        load_ok("agent: {open_files: 100, workers: 25}\n" KAFKA
+                "streams: {s: {tail: {paths: [/a], close_idle: 1h, close_removed: true,\n"
+                "  unlinked_max_bytes: 1MiB, ignore_older: 2d, read_order: oldest, start: 1d},\n"
+                "  ship: {topic: t}}}\n");
+    const struct config_tail *tail = &config->streams[0].tail;
+    assert_int_equal(config->agent.open_files, 100);
+    assert_int_equal(tail->close_idle, 3600000);
+    assert_true(tail->close_removed);
+    assert_int_equal(tail->unlinked_max, 1 << 20);
+    assert_int_equal(tail->ignore_older, 2 * 86400000);
+    assert_int_equal(tail->read_order, ORDER_OLDEST);
+    assert_int_equal(tail->start, 86400000);
+    config_free(&config);
+}
+
 static void defaults_are_the_documented_ones(void **state)
 {
     char host[256] = "";
@@ -127,6 +146,12 @@ static void defaults_are_the_documented_ones(void **state)
     assert_null(config->agent.plugins);
     const struct config_stream *stream = &config->streams[0];
     assert_int_equal(stream->tail.start, START_BEGINNING);
+    assert_int_equal(stream->tail.close_idle, 300000);
+    assert_false(stream->tail.close_removed);
+    assert_int_equal(stream->tail.unlinked_max, 1 << 30);
+    assert_true(stream->tail.ignore_older < 0);
+    assert_int_equal(stream->tail.read_order, ORDER_FOUND);
+    assert_true(config->agent.open_files < 0);
     assert_int_equal(stream->tail.max_line, 1 << 20);
     assert_int_equal(stream->tail.rescan, 10000);
     assert_null(stream->ship.key);
@@ -210,6 +235,9 @@ static const struct {
     {"agent: {worker: 2}\n", 1, 9, "unknown key \"worker\" in agent; did you mean \"workers\"?"},
     {"agent: {workers: 0}\n", 1, 18, "workers must be a whole number from 1 to 256 or auto"},
     {"agent: {workers: -1}\n", 1, 18, "workers must be"},
+    {"agent: {workers: 3, open_files: 11}\n", 1, 33,
+     "open_files must be at least 4 for each of the 3 workers"},
+    {"agent: {open_files: 7}\n", 1, 21, "open_files must be a whole number from 8 to"},
     {"agent: {drain: 5}\n", 1, 16, "drain must be a time such as 5s"},
     {"agent: {memory: 1KiB}\n", 1, 17, "of at least 1MiB, not \"1KiB\""},
     {"agent: {log_level: trace}\n", 1, 20, "log_level must be error, warn, info or debug"},
@@ -257,7 +285,7 @@ static const struct {
      "max_line must be a size such as 64KiB, 1MB or 512, from 256 to 64MiB"},
     {IN_STREAM("tail: {paths: /a, max_line: 65MiB}, ship: {topic: t}"), 3, 35, "from 256 to 64MiB"},
     {IN_STREAM("tail: {paths: /a, start: top}, ship: {topic: t}"), 3, 32,
-     "start must be beginning or end, not \"top\""},
+     "start must be a time such as 5s, 200ms, 2m or 1h, or beginning or end, not \"top\""},
     {IN_STREAM(TAIL ", ship: {}"), 3, 34, "ship needs \"topic\""},
     {IN_STREAM(TAIL ", ship: {topik: t}"), 3, 35,
      "unknown key \"topik\" in ship; did you mean \"topic\"?"},
@@ -456,6 +484,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_whole_example_is_loaded),
+        cmocka_unit_test(the_options_of_open_files_are_loaded),
         cmocka_unit_test(defaults_are_the_documented_ones),
         cmocka_unit_test(brokers_may_be_one_text_or_embedded),
         cmocka_unit_test(auto_is_a_worker_for_each_processor),

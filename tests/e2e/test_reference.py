@@ -103,6 +103,8 @@ def good_with(**paths):
 CASES = {
     'the whole': (GOOD, True),
     'workers as a word': (good_with(agent__workers='auto'), True),
+    'time as a word': (good_with(streams__app__tail__start='beginning'), True),
+    'time beside words': (good_with(streams__app__tail__start='1h'), True),
     'variable for a number': (good_with(agent__workers='${SPLASHDAM_WORKERS:-2}'), True),
     'variable for a word': (good_with(streams__app__ship__encode='${SPLASHDAM_ENCODE:-raw}'), True),
     'no chain': (good_with(streams__app__chain='remove'), True),
@@ -118,6 +120,7 @@ CASES = {
     'number out of range': (good_with(agent__workers=0), False),
     'size without its unit': (good_with(agent__memory='many'), False),
     'time without its unit': (good_with(agent__drain=10), False),
+    'neither a time nor its word': (good_with(streams__app__tail__close_idle='soon'), False),
     'unknown word': (good_with(streams__app__ship__encode='xml'), False),
     'wrong word in a map': (good_with(streams__app__chain=[{'parse_regex': {'pattern': 'a', 'types': {'a': 'x'}}}]),
                             False),
