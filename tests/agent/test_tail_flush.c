@@ -128,7 +128,7 @@ static void a_record_larger_than_a_read_is_whole(void **state)
     char text[9000] = "1\n";
     size_t len = 2;
     while (len < 8500)
-        len += (size_t)sprintf(text + len, " %0100d\n", (int)len);
+        len += (size_t)snprintf(text + len, sizeof(text) - len, " %0100d\n", (int)len);
     start(rig);
     harness_put(at(rig, "a.log"), text);
     harness_append(at(rig, "a.log"), "2\n");
