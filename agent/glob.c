@@ -29,27 +29,32 @@ static const char *skip_slashes(const char *at)
     return at;
 }
 
-/* Both without a leading slash; NULL: nothing left. */
-static bool match_from(const char *pattern, const char *path, int depth)
+/* Both without a leading slash; NULL: nothing left. With `leads`, of the pattern something has to be left. */
+static bool match_from(const char *pattern, const char *path, int depth, bool leads)
 {
     char want[NAME_MAX + 1], have[NAME_MAX + 1];
     if (pattern == NULL || path == NULL)
-        return pattern == NULL && path == NULL;
+        return path == NULL && (pattern != NULL) == leads;
     const char *pattern_rest = component(pattern, want);
     const char *path_rest = component(path, have);
     if (strcmp(want, "**") == 0) {
-        if (match_from(pattern_rest, path, depth))
+        if (match_from(pattern_rest, path, depth, leads))
             return true;
-        return path_rest != NULL && have[0] != '.' && depth < DEPTH_MAX &&
-               match_from(pattern, path_rest, depth + 1);
+        return (path_rest != NULL || leads) && have[0] != '.' && depth < DEPTH_MAX &&
+               match_from(pattern, path_rest, depth + 1, leads);
     }
     return fnmatch(want, have, FNM_PERIOD | FNM_NOESCAPE) == 0 &&
-           match_from(pattern_rest, path_rest, depth);
+           match_from(pattern_rest, path_rest, depth, leads);
 }
 
 bool glob_match(const char *pattern, const char *path)
 {
-    return match_from(skip_slashes(pattern), skip_slashes(path), 0);
+    return match_from(skip_slashes(pattern), skip_slashes(path), 0, false);
+}
+
+bool glob_leads(const char *pattern, const char *folder)
+{
+    return match_from(skip_slashes(pattern), skip_slashes(folder), 0, true);
 }
 
 struct walk {

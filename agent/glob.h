@@ -6,6 +6,8 @@
 #include <stdbool.h>
 
 bool glob_match(const char *pattern, const char *path);
+/* May something that matches stand in the folder or below it? Not asked for "/". */
+bool glob_leads(const char *pattern, const char *folder);
 
 /* A folder in which something that matches may stand or appear; `leaf`: matching files themselves. */
 typedef void glob_folder_fn(const char *folder, bool leaf, void *arg);

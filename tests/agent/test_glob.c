@@ -211,9 +211,36 @@ static void folders_on_the_way_are_named_from_the_root_on(void **state)
     assert_string_equal(found.folders, expected);
 }
 
+static void folders_that_lead_to_matches_are_told(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *pattern, *folder;
+        bool leads;
+    } rows[] = {
+        {"/var/log/*.log", "/var", true},
+        {"/var/log/*.log", "/var/log", true},
+        {"/var/log/*.log", "/var/log/a.log", false},
+        {"/var/log/*.log", "/var/lib", false},
+        {"/var/log/*.log", "/tmp", false},
+        {"/srv/*/log/x", "/srv/a", true},
+        {"/srv/*/log/x", "/srv/a/log", true},
+        {"/srv/*/log/x", "/srv/a/lib", false},
+        {"/srv/*/log/x", "/srv/.a", false},
+        {"/srv/**/x", "/srv/a/b/c", true},
+        {"/srv/**/x", "/srv/a/.b", false},
+        {"/srv/**/x", "/usr", false},
+        {"/srv/**/log/*", "/srv/a", true},
+    };
+    for (size_t i = 0; i < ROWS(rows); i++)
+        if (glob_leads(rows[i].pattern, rows[i].folder) != rows[i].leads)
+            fail_msg("%s %s", rows[i].pattern, rows[i].folder);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(folders_that_lead_to_matches_are_told),
         cmocka_unit_test(patterns_match_whole_paths),
         cmocka_unit_test(a_component_longer_than_any_name_does_not_overrun),
         cmocka_unit_test(a_walk_finds_what_matches_and_ends_in_spite_of_loops),
