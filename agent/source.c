@@ -376,7 +376,7 @@ enum source_read source_read(struct source *source, struct batch_pool *pool,
     bool changed;
     ssize_t n = read_on(source, buffer, want, &changed);
     /* Other text may end alike where the offset is: the beginning tells it, too. */
-    changed |= n > 0 && source->rested && !hash_agrees(source->fd, 0, &source->head);
+    changed |= source->rested && !hash_agrees(source->fd, 0, &source->head);
     source->rested = false;
     if (n == -1 || changed)
         return n == -1 ? READ_FAILED : READ_CHANGED;
