@@ -371,8 +371,9 @@ static void a_file_that_waits_for_a_descriptor_is_begun_at_the_end_that_it_had(v
     harness_append(at(rig, "a.log"), "1\n");
     events(rig);
     struct batch_private *batch = take(rig, 0);
-    stop(rig);
+    tail_undo(batch);
     batch_give(&rig->pool, batch);
+    stop(rig);
     rig->text[0] = '\0';
     harness_put(at(rig, "b.log"), "old\nol");
     start(rig); /* a.log is read first and has the descriptor, b.log waits */

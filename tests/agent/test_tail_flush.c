@@ -62,6 +62,26 @@ static void an_open_record_waits_and_goes_out_when_the_time_is_over(void **state
     assert_true(waits(rig));
 }
 
+static void a_file_of_which_lines_are_held_back_is_not_closed(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    configure(rig, "^[0-9]", 0);
+    rig->sides[0].files.limit = 1;
+    harness_put(at(rig, "a.log"), "1\n a\n");
+    start(rig);
+    assert_read(rig, "");
+    harness_put(at(rig, "b.log"), "2\n3\n");
+    assert_read(rig, "");
+    assert_int_equal(unlink(at(rig, "a.log")), 0); /* its lines would be gone with its descriptor */
+    flush(rig);
+    assert_read(rig, "1\n a ");
+    rig->sides[0].config.tail.close_removed = true;
+    tail_tick(rig->sides[0].stream.tail);
+    assert_read(rig, "2 ");
+    flush(rig);
+    assert_read(rig, "3 ");
+}
+
 static void what_grows_is_not_flushed_yet(void **state)
 {
     struct rig *rig = (struct rig *)*state;
@@ -178,6 +198,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         FLUSH(an_open_record_waits_and_goes_out_when_the_time_is_over),
+        FLUSH(a_file_of_which_lines_are_held_back_is_not_closed),
         FLUSH(what_grows_is_not_flushed_yet),
         FLUSH(a_restart_does_not_split_a_record),
         FLUSH(a_newer_generation_ends_what_is_open),
