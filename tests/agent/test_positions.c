@@ -165,6 +165,9 @@ static void a_claim_keeps_others_out_until_the_release(void **state)
     struct rig *rig = (struct rig *)*state;
     reopen(rig);
     struct position *p = claim(rig, "s", 1, "/a", 0, false);
+    struct mark mark = {.offset = 9};
+    assert_true(positions_find(rig->positions, "s", &p->id, &mark) && mark.offset == 0);
+    assert_false(positions_find(rig->positions, "t", &p->id, &mark));
     assert_int_equal(p->owner, 0);
     errno = ENOENT;
     assert_null(claim(rig, "s", 1, "/a", 1, true));

@@ -131,6 +131,15 @@ static void a_closed_file_that_was_written_anew_is_read_from_its_beginning(void 
     assert_int_equal(rig->text[0], '2');
     assert_string_equal(rig->text + strlen(rig->text) - 3, " 3 ");
     assert_int_equal(count(rig, STAT_truncations), 1);
+    age(source_at(rig, "a.log"), 60 * NS_PER_S);
+    tail_rescan(tail_of(rig));
+    assert_false(is_open(rig, "a.log"));
+    rig->text[0] = '\0';
+    text[0] = '4'; /* of the same size */
+    harness_put(at(rig, "a.log"), text);
+    drain(rig);
+    assert_int_equal(rig->text[0], '4');
+    assert_int_equal(count(rig, STAT_truncations), 2);
 }
 
 static void a_closed_file_that_is_renamed_is_known_under_its_new_name(void **state)
