@@ -28,6 +28,7 @@ enum source_flush {
     FLUSH_INCOMPLETE = 2, /* a last line without an end */
     FLUSH_GROWN = 4,      /* both also when the file has grown meanwhile */
 };
+
 /* What is still to be done when it is opened for the first time. */
 enum source_begin { BEGUN, BEGIN_AT_START, BEGIN_AT_END, BEGIN_RESUME };
 

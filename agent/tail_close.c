@@ -11,11 +11,12 @@
 
 /* ---- the worker's open files that could be closed, the longest idle first ---- */
 
-/* Read to its end, all of it delivered, and to be found again by its name. */
+/* Read to its end, nothing held back, all of it delivered, and to be found again by its name. */
 static bool could_be_closed(const struct source *source)
 {
     return source->fd != -1 && source->named && !source->ready && !source->failed &&
-           source->first == NULL && source->position->mark.offset == source->offset;
+           !source->held && !source->holding && source->first == NULL &&
+           source->position->mark.offset == source->offset;
 }
 
 static void leave_idle(struct open_files *files, struct source *source)

@@ -115,9 +115,8 @@ static bool waits_for_older(struct tail *tail, struct source *source)
         tail_make_ready(tail, older);
         return queue_behind(tail, source, older);
     }
-    if (!older->failed && tail_flush_now(tail, older)) {
+    if (!older->failed && !older->gone && tail_flush_now(tail, older))
         return queue_behind(tail, source, older);
-    }
     if (older->older != NULL && waits_for_older(tail, older))
         return queue_behind(tail, source, older);
     tail_unlink_generations(older);

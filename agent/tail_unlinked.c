@@ -91,6 +91,7 @@ static void give_up(struct tail *tail, uint64_t unread, uint64_t limit)
                   "deleted with more unread than tail.unlinked_max_bytes");
         unread -= bytes < unread ? bytes : unread;
         tail_leave_ready(tail, oldest);
+        tail_leave_holding(tail, oldest);
         tail_close_file(tail, oldest);
         oldest->gone = oldest->unlinked = true; /* and freed when what is in flight is delivered */
     }
