@@ -61,7 +61,8 @@ def test_rotated_file_with_a_backlog_is_read_whole_after_an_outage_and_closed(cr
     wait_shipped(agent, own_broker, topic, sum(written.values()), 120)
     wait_released(agent, rotated)
     agent.stop()
-    report(f'{check(own_broker, topic, written, count if crash else 0).text()} backlog={backlog}')
+    # Those that were acknowledged before the outage, if the agent was killed before their position was saved.
+    report(f'{check(own_broker, topic, written, 1000 if crash else 0).text()} backlog={backlog}')
 
 
 def test_unlinked_files_with_a_backlog_are_read_whole_and_closed(own_broker, agents, topic, logs, report):
@@ -148,7 +149,7 @@ def test_many_files_through_few_descriptors_are_complete_and_in_order(workers, c
     agent.wait_idle(quiet=0.5)
     assert lost_bytes(agent) == 0
     agent.stop()
-    result = check(broker, topic, written, sum(written.values()) if crash else 0)
+    result = check(broker, topic, written, 2 * files * lines if crash else 0)  # two rounds were written by then
     report(f'{result.text()} open at once: {most}')
 
 
@@ -192,7 +193,7 @@ def test_files_closed_for_idleness_are_read_on_when_they_grow_and_are_rotated(cr
     wait_all_read()
     assert lost_bytes(agent) == 0
     agent.stop()
-    report(check(broker, topic, {'a': written}, written if crash else 0).text())
+    report(check(broker, topic, {'a': written}, 500 if crash else 0).text())
 
 
 def test_closed_file_that_is_truncated_or_written_anew_is_read_from_its_beginning(broker, agents, topic, logs):
