@@ -158,7 +158,7 @@ static int encode(const struct encoding *encoding, struct slice text, char *to, 
 int encoding_line_end(struct encoding *encoding, struct slice text, bool with_cr,
                       struct line_end *ret_end, struct error *error)
 {
-    struct line_end end = {.unit = 1};
+    struct line_end end = {.unit = 1, .utf8 = encoding == NULL};
     if (encoding == NULL && text.len <= sizeof(end.bytes)) {
         memcpy(end.bytes, text.ptr, text.len);
         end.len = (uint8_t)text.len;

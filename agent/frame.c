@@ -145,8 +145,11 @@ void frame_look(const struct frame *frame, struct frame_state *state, struct sli
         frame->encoding[1] != NULL && strcasecmp(marked + strlen(marked) - 2, "be") == 0;
     const struct line_end *end = frame_line_end(frame, state);
     uint64_t lines = 0;
-    for (size_t at = 0; at + end->len <= first.len && at + end->len <= offset; at += end->unit)
-        lines += memcmp(first.ptr + at, end->bytes, end->len) == 0;
+    for (size_t at = 0; at + end->len <= first.len && at + end->len <= offset;) {
+        bool found = memcmp(first.ptr + at, end->bytes, end->len) == 0;
+        lines += found;
+        at += found ? end->len : end->unit;
+    }
     state->header = offset > first.len ? UINT64_MAX : lines;
 }
 
@@ -292,6 +295,23 @@ static int end_part(struct splitting *s, enum container_stream stream)
     return add_line(s, stream, &line);
 }
 
+/* What is open of the other stream is complete when a line comes so much later, by the runtime's times: until the file rests all
+ * that this one writes would have to wait. */
+static int end_late(struct splitting *s, struct piece *line, const struct container_line *by)
+{
+    struct frame_state *state = s->read->state;
+    int other = by->stream == CONTAINER_STDOUT ? CONTAINER_STDERR : CONTAINER_STDOUT;
+    struct pending *p = &s->pending[other];
+    state->newest[by->stream] = by->time;
+    if (by->time - state->newest[other] <= frame_wait(s->frame))
+        return 0;
+    if (p->in_part && end_part(s, (enum container_stream)other) == -1)
+        return -1;
+    close_group(s, p);
+    state->multiline[other] = line->before[other] = (struct multiline_state){0};
+    return 0;
+}
+
 static const char *unwrap(enum tail_container format, struct slice line, struct arena *arena,
                           struct container_line *ret_line)
 {
@@ -308,14 +328,16 @@ static int add_wrapped(struct splitting *s, struct piece *piece)
     struct container_line line;
     struct record *record = &piece->record;
     const char *why = unwrap((enum tail_container)s->frame->config->container, record->line,
-                             &s->batch->b.arena, &line);
-    if (s->batch->b.arena.overflowed)
+                             s->read->arena, &line);
+    if (s->read->arena->overflowed)
         return -1;
     if (why != NULL) { /* not the runtime's: shipped as it is */
         record_fail(&s->batch->b, record, "container", why);
         emit(s, piece);
         return 0;
     }
+    if (end_late(s, piece, &line) == -1)
+        return -1;
     struct slice *content = &line.content;
     if (!line.partial && content->len > 0 && content->ptr[content->len - 1] == '\r' &&
         container_format_of(piece->record.line) == CONTAINER_CRI)
@@ -337,6 +359,11 @@ static int add_wrapped(struct splitting *s, struct piece *piece)
     return whole == 1 ? end_part(s, line.stream) : whole;
 }
 
+static bool in_header(const struct splitting *s)
+{
+    return s->read->state->header < (uint64_t)s->frame->config->header_lines;
+}
+
 /* One line of the file. */
 static int add_physical(struct splitting *s, struct record record)
 {
@@ -354,8 +381,8 @@ static int add_physical(struct splitting *s, struct record record)
         return -1;
     if (record.begin == 0)
         *line = lines_without_mark(*line);
-    if (state->header < (uint64_t)s->frame->config->header_lines) {
-        state->header++;
+    if (in_header(s)) {
+        state->header += lines_has_end(s->lines, &record) || (record.flags & RECORD_CUT) != 0;
         record_drop(&s->batch->b, &piece.record);
         emit(s, &piece);
         return 0;
@@ -412,6 +439,8 @@ static uint64_t clean_end(const struct splitting *s, uint32_t first, uint64_t en
 /* Splits lines->bytes. What is open at the end stays in s->pending. */
 static int split(struct splitting *s, uint32_t first)
 {
+    if (in_header(s)) /* the rest of its line is counted, too, if nothing but the end is left */
+        s->lines->inside = false;
     lines_split(s->batch, s->lines);
     uint32_t n = s->batch->b.n_records;
     s->out = first;
@@ -468,12 +497,14 @@ static int hold(struct splitting *s, const struct before *before, const struct p
         s->lines->cut = false;
         return 0;
     }
+    bool full = s->lines->full;
     restore(before, s);
     s->lines->bytes.len = (size_t)(end - s->lines->offset);
     s->lines->scanned = 0;
     s->lines->incomplete = false;
     if (split(s, before->n_records) == -1)
         return -1;
+    s->lines->full = full; /* of more records there was no room to see what they are */
     /* Groups that only a line behind the end has ended. */
     close_group(s, &s->pending[0]);
     close_group(s, &s->pending[1]);
@@ -492,7 +523,7 @@ int frame_split(struct frame *frame, struct frame_read *read, struct batch_priva
     save(&before, &s);
     int result = split(&s, before.n_records);
     const struct piece *open = first_open(&s);
-    if (result == 0 && read->flush)
+    if (result == 0 && read->flush && (!lines->full || read->force))
         result = end_all(&s);
     else if (result == 0 && open != NULL)
         result = hold(&s, &before, open);

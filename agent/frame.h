@@ -22,6 +22,7 @@ struct frame;
 /* A source's. All zero for a new one. */
 struct frame_state {
     struct multiline_state multiline[2]; /* of stdout, or of all, and of stderr: at what is consumed */
+    int64_t newest[2];                   /* the runtime's time of the last line of each, ns */
     uint64_t header;                     /* lines of the file's header that were read */
     bool looked;                         /* frame_look() was called */
     bool big_endian;                     /* by the file's byte order mark, where that decides */
@@ -33,7 +34,8 @@ struct frame_read {
     struct frame_state *state;
     const struct container_names *names; /* NULL: none */
     struct arena *arena; /* for texts that are made; the lines' bytes stay where they are */
-    bool flush;          /* nothing is held back: what is open is complete */
+    bool flush;          /* nothing is held back: what is open at the end is complete */
+    bool force;          /* also where only the batch's room ends */
     bool fields;         /* somebody looks at the records' fields */
     /* out */
     bool held;         /* complete lines were held back */
@@ -59,7 +61,8 @@ bool frame_wants_look(const struct frame *frame, const struct frame_state *state
 void frame_look(const struct frame *frame, struct frame_state *state, struct slice first,
                 uint64_t offset);
 
-/* How long what is held back waits for more, ns. */
+/* How long what is held back waits for more, ns: since the file has grown, or by the runtime's times until a line of the other
+ * stream. */
 int64_t frame_wait(const struct frame *frame);
 /* Bytes that a record and what stands between its lines may span; what is longer is not held back any more. */
 size_t frame_span(const struct frame *frame);

@@ -1,7 +1,7 @@
 #include "agent/lines.h"
 
 const struct line_end line_end_usual = {
-    .bytes = "\n", .len = 1, .unit = 1, .cr_len = 1, .cr = {'\r'}};
+    .bytes = "\n", .len = 1, .unit = 1, .cr_len = 1, .cr = {'\r'}, .utf8 = true};
 
 /* The first line end that begins at `from` or later, of more than one byte; NULL: there is none. */
 static const char *find_long_end(const struct lines *lines, const char *from, const char *end)
@@ -53,12 +53,20 @@ static void add_record(struct batch_private *batch, struct lines *lines, const c
     }
 }
 
+bool lines_has_end(const struct lines *lines, const struct record *record)
+{
+    const struct line_end *what = lines->end == NULL ? &line_end_usual : lines->end;
+    const char *end = lines->bytes.ptr + (record->end - lines->offset);
+    return record->end - record->begin >= what->len &&
+           memcmp(end - what->len, what->bytes, what->len) == 0;
+}
+
 uint64_t lines_left_out(const struct lines *lines, const struct record *record)
 {
     const struct line_end *what = lines->end == NULL ? &line_end_usual : lines->end;
     const char *start = lines->bytes.ptr + (record->begin - lines->offset);
     size_t len = (size_t)(record->end - record->begin);
-    if (len >= what->len && memcmp(start + len - what->len, what->bytes, what->len) == 0)
+    if (lines_has_end(lines, record))
         len = without_cr(what, start, len - what->len);
     return len > lines->max_line ? len - (lines->max_line - lines->max_line % what->unit) : 0;
 }
@@ -83,10 +91,10 @@ static size_t whole_part(const struct lines *lines, const char *line, size_t len
 {
     size_t whole = without_cr(lines->end, line, len - len % lines->end->unit);
     size_t back = 0; /* of UTF-8: bytes that follow another one */
-    while (lines->end->unit == 1 && back < 3 && back < whole &&
+    while (lines->end->utf8 && back < 3 && back < whole &&
            ((unsigned char)line[whole - back - 1] & 0xc0) == 0x80)
         back++;
-    if (lines->end->unit == 1 && back < whole) {
+    if (lines->end->utf8 && back < whole) {
         unsigned char first = (unsigned char)line[whole - back - 1];
         size_t needs = first >= 0xf0 ? 3 : first >= 0xe0 ? 2 : first >= 0xc0 ? 1 : 0;
         if (needs > back)

@@ -13,6 +13,7 @@ struct line_end {
     uint8_t unit;   /* bytes of a code unit, 1, 2 or 4: the end stands at a multiple of it */
     uint8_t cr_len; /* one carriage return before it belongs to it; 0: none does */
     char cr[4];
+    bool utf8; /* of an encoding in which a character may have several bytes, which are told apart */
 };
 
 /* \n with a \r that may stand before it, in one byte each. */
@@ -49,6 +50,9 @@ static inline struct slice lines_without_mark(struct slice line)
     bool marked = line.len >= 3 && memcmp(line.ptr, "\xef\xbb\xbf", 3) == 0;
     return marked ? slice_of(line.ptr + 3, line.len - 3) : line;
 }
+
+/* Does the record that lines_split() made of these lines have its end? */
+bool lines_has_end(const struct lines *lines, const struct record *record);
 
 /* Bytes that were left out of a record that lines_split() made of these lines, for max_line. */
 uint64_t lines_left_out(const struct lines *lines, const struct record *record);

@@ -120,6 +120,8 @@ static void forget_seen(struct source *source)
 {
     source->scanned = 0;
     source->held = false;
+    source->flush = 0;
+    source->read_to = 0;
     if (source->framing != NULL)
         source->framing->state = (struct frame_state){0};
 }
@@ -205,9 +207,11 @@ static int split_framed(struct source *source, struct batch_private *batch, stru
     bool empty = batch->b.n_records == 0;
     if (frame_split(stream->frame, &read, batch, lines) == -1)
         return -1;
-    if (lines->full && lines->consumed == 0 && empty) { /* it has no room for more of what is open */
+    /* No more of what is open may be held back. */
+    bool most = (lines->full && empty) || lines->bytes.len >= most_of(stream);
+    if (most && lines->consumed == 0) {
         *lines = again;
-        read.flush = true;
+        read.flush = read.force = true;
         if (frame_split(stream->frame, &read, batch, lines) == -1)
             return -1;
     }
@@ -263,20 +267,6 @@ static int take_lines(struct source *source, struct batch_pool *pool, struct bat
     return 0;
 }
 
-/* Does the offset stand inside a line of which all before was shipped? Only FLUSH_INCOMPLETE leaves it there. */
-static bool stands_inside(const struct source *source)
-{
-    const struct stream *stream = source->stream;
-    const struct line_end *end = stream->frame != NULL
-                                     ? frame_line_end(stream->frame, &source->framing->state)
-                                     : &line_end_usual;
-    char bytes[LINE_END_MAX];
-    if (stream->config->tail.incomplete_after == 0 || source->cut || source->offset < end->len)
-        return false;
-    return read_at(source->fd, bytes, end->len, source->offset - end->len) == end->len &&
-           memcmp(bytes, end->bytes, end->len) != 0;
-}
-
 /* What the file's first bytes tell of its lines. */
 static void look_at_beginning(struct source *source)
 {
@@ -292,12 +282,33 @@ static void look_at_beginning(struct source *source)
     free(bytes);
 }
 
-/* What is to go out of a read of n bytes although more may come. A line that grew meanwhile waits anew. */
-static uint8_t flush_of(const struct source *source, size_t want, size_t n)
+bool source_is_inside(struct source *source)
 {
-    bool grown = n > source->scanned && (source->flush & FLUSH_GROWN) == 0;
-    uint8_t flush = grown ? 0 : source->flush;
-    return want >= most_of(source->stream) ? flush | FLUSH_LINES : flush;
+    const struct line_end *end = &line_end_usual;
+    char bytes[LINE_END_MAX];
+    look_at_beginning(source);
+    if (source->stream->frame != NULL)
+        end = frame_line_end(source->stream->frame, &source->framing->state);
+    if (source->offset < end->len)
+        return source->offset > 0;
+    return read_at(source->fd, bytes, end->len, source->offset - end->len) == end->len &&
+           memcmp(bytes, end->bytes, end->len) != 0;
+}
+
+/* Does the offset stand inside a line of which all before was shipped? Only FLUSH_INCOMPLETE leaves it there. */
+static bool goes_on(struct source *source)
+{
+    return source->stream->config->tail.incomplete_after != 0 && !source->cut &&
+           source_is_inside(source);
+}
+
+/* What is to go out of a read of n bytes although more may come; nothing when there may be more in the file already, as a
+ * record would be cut where the read ends. What grew meanwhile waits anew. */
+static uint8_t flush_of(struct source *source, size_t want, size_t n)
+{
+    if (source->offset + n > source->read_to && (source->flush & FLUSH_GROWN) == 0)
+        source->flush = 0;
+    return n == want ? 0 : source->flush;
 }
 
 int64_t source_flush_at(const struct source *source, uint8_t *ret_flush)
@@ -312,13 +323,15 @@ int64_t source_flush_at(const struct source *source, uint8_t *ret_flush)
     return source->grown_at + (incomplete < lines ? incomplete : lines);
 }
 
-/* After a read: what it has left behind the offset. */
-static void leave(struct source *source, uint64_t seen_before, size_t left)
+/* After a read up to `end`, at which the file ends if it is the end: what is left behind the offset waits since then. */
+static void see(struct source *source, uint64_t end, bool is_end)
 {
-    source->scanned = left;
-    source->flush = 0;
-    if (left > 0 && source->offset + left > seen_before)
+    if (end > source->read_to)
         source->grown_at = clock_monotonic();
+    if (end > source->read_to || is_end)
+        source->read_to = end;
+    if (is_end)
+        source->flush = 0;
 }
 
 /* How much more a batch that is not empty may take: what it holds is bounded, in one chunk. */
@@ -382,7 +395,7 @@ enum source_read source_read(struct source *source, struct batch_pool *pool,
         return n == -1 ? READ_FAILED : READ_CHANGED;
     look_at_beginning(source);
     uint8_t flush = flush_of(source, want, (size_t)n);
-    uint64_t seen = source->offset + source->scanned;
+    uint64_t end = source->offset + (uint64_t)n;
     struct lines lines = {
         .bytes = {buffer, (size_t)n},
         .offset = source->offset,
@@ -390,7 +403,7 @@ enum source_read source_read(struct source *source, struct batch_pool *pool,
         .max_line = source->stream->frame != NULL ? frame_max_line(source->stream->frame)
                                                   : source->stream->config->tail.max_line,
         .time = time,
-        .inside = stands_inside(source),
+        .inside = goes_on(source),
         .incomplete = (flush & FLUSH_INCOMPLETE) != 0,
         .cut = source->cut,
     };
@@ -402,9 +415,10 @@ enum source_read source_read(struct source *source, struct batch_pool *pool,
     if (lines.full && lines.consumed == 0)
         return READ_FULL;
     adapt_want(source, want, (size_t)n, lines.consumed);
-    leave(source, seen, lines.full ? 0 : (size_t)n - lines.consumed);
+    source->scanned = lines.full ? 0 : (size_t)n - lines.consumed;
     source->held &= source->scanned != 0;
     source->rested = (size_t)n < want && !lines.full;
+    see(source, end, source->rested);
     return source->rested ? READ_END : READ_MORE;
 }
 

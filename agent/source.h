@@ -45,7 +45,8 @@ struct source {
     bool held;            /* whole lines are among them */
     bool holding;         /* in the tail's list of those that are flushed some time */
     uint8_t flush;        /* enum source_flush */
-    int64_t grown_at;     /* ns, monotonic: when what is left was last seen to grow */
+    uint64_t read_to;     /* what was read, and is left behind the offset, ends there */
+    int64_t grown_at;     /* ns, monotonic: when the file was last seen to grow */
     struct source *next_holding;
     struct framing *framing; /* NULL: the stream has no frame */
     size_t want;    /* bytes of the next read; grows for long lines, shrinks for many short ones */
@@ -108,6 +109,9 @@ void source_mark(struct source *source, struct mark *ret_mark);
 
 /* The source begins at `offset` as if it were new: after a truncation. */
 void source_restart(struct source *source);
+
+/* Does the offset stand inside a line, neither at the file's beginning nor behind a line's end? */
+bool source_is_inside(struct source *source);
 
 /* When the source is to be flushed if it does not grow, ns, monotonic, and then what (enum source_flush); INT64_MAX: nothing waits. */
 int64_t source_flush_at(const struct source *source, uint8_t *ret_flush);

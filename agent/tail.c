@@ -133,10 +133,7 @@ static void resume(struct tail *tail, struct source *source, uint64_t size)
 /* `start: end`: from the size that it had; when that is inside a line, from the line after it. */
 static void start_at_end(struct tail *tail, struct source *source)
 {
-    char last = '\n';
-    if (source->offset > 0 && pread(source->fd, &last, 1, (off_t)source->offset - 1) != 1)
-        last = '\n';
-    source->cut = last != '\n';
+    source->cut = source_is_inside(source);
     set_mark(tail, source);
 }
 
