@@ -19,6 +19,7 @@
 #include "agent/source.h"
 #include "agent/stats.h"
 #include "agent/worker.h"
+#include "agent/writers.h"
 
 #include <errno.h>
 #include <ev.h>
@@ -329,6 +330,7 @@ int agent_run(const char *config_file)
     }
     log_init(agent.config->agent.log_level);
     signal(SIGPIPE, SIG_IGN);
+    writers_init();
     limit_arenas(agent.config);
     limit_open_files(agent.config);
     block_signals(SIG_BLOCK);

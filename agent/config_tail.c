@@ -206,7 +206,9 @@ static const struct option tail_options[] = {
      .fallback = "false",
      .help =
          "A deleted file is closed as soon as it was read to its end and everything is delivered. "
-         "Otherwise 5 s later, for those who still write to it."},
+         "Otherwise when nobody has it open for writing any more, or, where that can't be told, 20 "
+         "s after it "
+         "has last grown."},
     {.name = "unlinked_max_bytes",
      .type = OPTION_SIZE,
      .offset = offsetof(struct config_tail, unlinked_max),

@@ -1,8 +1,12 @@
 /* Files that have lost their name: read to their end through their descriptor, as long as there is room for that. */
 #include "agent/clock.h"
 #include "agent/tail_inner.h"
+#include "agent/writers.h"
 
 #include <limits.h>
+
+/* So long a file must not have grown when it can't be told whether somebody still writes to it. */
+#define QUIET_UNKNOWN_NS (20 * NS_PER_S)
 
 static void finish(struct tail *tail, struct source *source, const struct file_facts *facts)
 {
@@ -97,6 +101,19 @@ static void give_up(struct tail *tail, uint64_t unread, uint64_t limit)
     }
 }
 
+/* Will there be no more in it? As long as somebody has it open for writing it costs no disk space to wait. */
+static bool is_over(const struct tail *tail, const struct source *source,
+                    const struct file_facts *facts, int64_t now)
+{
+    int64_t quiet = now - source->quiet_since;
+    if (facts->links == 0 && tail->stream->config->tail.close_removed)
+        return true;
+    if (quiet < QUIET_NS)
+        return false;
+    enum writers writers = writers_of(source->fd);
+    return writers == WRITERS_NONE || (writers == WRITERS_UNKNOWN && quiet >= QUIET_UNKNOWN_NS);
+}
+
 void tail_tick(struct tail *tail)
 {
     const struct config_tail *config = &tail->stream->config->tail;
@@ -117,10 +134,9 @@ void tail_tick(struct tail *tail)
             continue;
         uint64_t seen = source->offset + source->scanned;
         tail_look_at(tail, source, &facts);
-        bool over = config->close_removed && facts.links == 0;
         if (source->ready || facts.size != seen || source->first != NULL)
             source->quiet_since = now;
-        else if ((over || now - source->quiet_since >= QUIET_NS) && !tail_flush_now(tail, source))
+        else if (is_over(tail, source, &facts, now) && !tail_flush_now(tail, source))
             finish(tail, source, &facts);
     }
     if (config->unlinked_max > 0 && unread > config->unlinked_max)

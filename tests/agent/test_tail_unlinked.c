@@ -42,6 +42,29 @@ static void a_deleted_file_is_closed_when_it_was_quiet_for_a_while(void **state)
     assert_false(tail_restless(tail_of(rig)));
 }
 
+static void a_deleted_file_is_read_as_long_as_somebody_writes_to_it(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    harness_put(at(rig, "a.log"), "");
+    int writer = open(at(rig, "a.log"), O_WRONLY | O_APPEND);
+    start(rig);
+    struct source *source = tail_by_path(tail_of(rig), at(rig, "a.log"));
+    assert_int_equal(unlink(at(rig, "a.log")), 0);
+    events(rig);
+    for (int i = 0; i < 3; i++) {
+        source->quiet_since -= 1000 * QUIET_NS;
+        tail_tick(tail_of(rig));
+        assert_ptr_equal(tail_of(rig)->sources, source);
+        assert_int_equal(write(writer, "a\n", 2), 2);
+        tail_tick(tail_of(rig));
+        assert_read(rig, "a ");
+    }
+    close(writer);
+    source->quiet_since -= QUIET_NS;
+    tail_tick(tail_of(rig));
+    assert_null(tail_of(rig)->sources);
+}
+
 static void with_close_removed_it_is_closed_at_its_end(void **state)
 {
     struct rig *rig = (struct rig *)*state;
@@ -168,6 +191,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         RIG(a_deleted_file_is_closed_when_it_was_quiet_for_a_while),
+        RIG(a_deleted_file_is_read_as_long_as_somebody_writes_to_it),
         RIG(with_close_removed_it_is_closed_at_its_end),
         RIG(close_removed_waits_for_the_end_and_for_deliveries),
         RIG(close_removed_is_not_for_files_that_were_only_renamed),
