@@ -119,6 +119,12 @@ static bool is_purged(rd_kafka_resp_err_t code)
     return code == RD_KAFKA_RESP_ERR__PURGE_QUEUE || code == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT;
 }
 
+/* Kafka takes no record whose time is far ahead of its own; the time is this machine's. */
+static const char *way_out(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP ? "; set this machine's clock" : "";
+}
+
 void producer_reported(struct client *client, const rd_kafka_message_t *message)
 {
     struct producer *producer = client->producer;
@@ -136,9 +142,9 @@ void producer_reported(struct client *client, const rd_kafka_message_t *message)
     }
     unsigned times;
     if (!is_purged(message->err) && !records_fault && complain(producer, message->err, &times))
-        log_warn("kafka", "a delivery failed and is tried again: %s topic=%s stream=%s times=%u",
-                 rd_kafka_err2str(message->err), rd_kafka_topic_name(message->rkt),
-                 batch->stream->config->name, times);
+        log_warn("kafka", "a delivery failed and is tried again: %s%s topic=%s stream=%s times=%u",
+                 rd_kafka_err2str(message->err), way_out(message->err),
+                 rd_kafka_topic_name(message->rkt), batch->stream->config->name, times);
     retry_later(producer, batch, again, message, records_fault || client->alone);
 }
 
