@@ -43,7 +43,7 @@ struct worker {
     struct stream *streams;
     size_t cost; /* of all batches in flight */
     size_t budget;
-    int64_t last_round; /* ns, monotonic */
+    int64_t last_gathered; /* ns, monotonic: when events were last followed by a round */
     int64_t last_rescan;
 
     /* From outside: */
@@ -263,7 +263,6 @@ static void pump(struct worker *worker)
         ev_idle_start(worker->loop, &worker->more);
     else
         ev_idle_stop(worker->loop, &worker->more);
-    worker->last_round = clock_monotonic();
     set_tick(worker);
     set_flush(worker);
 }
@@ -325,6 +324,7 @@ static void on_gathered(struct ev_loop *loop, struct ev_timer *timer, int events
     watch_pause(worker->watch, false);
     rescan_if_wanted(worker);
     pump(worker);
+    worker->last_gathered = clock_monotonic();
 }
 
 /* Events come one by one from the watch; the reading is done once, after them. A writer that writes line by line
@@ -336,7 +336,7 @@ static void on_event(const char *path, uint32_t mask, void *arg)
         tail_event(worker->streams[i].tail, path, mask);
     if (ev_is_active(&worker->gather))
         return;
-    int64_t quiet = clock_monotonic() - worker->last_round;
+    int64_t quiet = clock_monotonic() - worker->last_gathered;
     bool busy = quiet < (int64_t)(GATHER_S * 1e9);
     if (busy)
         watch_pause(worker->watch, true);
