@@ -500,7 +500,6 @@ static int hold(struct splitting *s, const struct before *before, const struct p
     bool full = s->lines->full;
     restore(before, s);
     s->lines->bytes.len = (size_t)(end - s->lines->offset);
-    s->lines->scanned = 0;
     s->lines->incomplete = false;
     if (split(s, before->n_records) == -1)
         return -1;

@@ -128,16 +128,14 @@ void lines_split(struct batch_private *batch, struct lines *lines)
     const char *end = at + lines->bytes.len;
     if (lines->end == NULL)
         lines->end = &line_end_usual;
-    size_t before = lines->end->len - 1u; /* bytes that may be the beginning of an end */
-    const char *look = at + (lines->scanned > before ? lines->scanned - before : 0);
     lines->cut_lines = lines->cut_bytes = 0;
     bool inside = lines->inside;
     if (lines->cut) {
-        look = at = skip_cut(lines, at, end);
+        at = skip_cut(lines, at, end);
         inside = false;
     }
     while (!lines->cut && batch->b.n_records < BATCH_RECORDS) {
-        const char *found = find_end(lines, look, end);
+        const char *found = find_end(lines, at, end);
         if (found == NULL) {
             at = take_rest(batch, lines, at, end);
             break;
@@ -147,7 +145,7 @@ void lines_split(struct batch_private *batch, struct lines *lines)
         if (len > 0 || !inside)
             add_record(batch, lines, at, len, next);
         inside = false;
-        look = at = next;
+        at = next;
     }
     lines->full = batch->b.n_records == BATCH_RECORDS;
     lines->consumed = (size_t)(at - lines->bytes.ptr);

@@ -23,7 +23,6 @@ struct lines {
     /* in */
     struct slice bytes; /* as read */
     uint64_t offset;    /* of the first byte in its source */
-    size_t scanned;     /* so many first bytes are known to have no line end */
     uint64_t max_line;  /* bytes of a line that are kept, its end not counted */
     int64_t time;       /* for the records */
     uint16_t origin;

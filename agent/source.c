@@ -249,6 +249,7 @@ static int take_lines(struct source *source, struct batch_pool *pool, struct bat
     range->source = source;
     range->begin = source->offset;
     range->begin_cut = source->cut;
+    range->begin_tail = source->tail;
     range->epoch = source->epoch;
     lines->origin = (uint16_t)(batch->n_origins - 1);
     if (split_lines(source, batch, lines, arena, flush) == -1) {
@@ -345,14 +346,6 @@ static size_t room_of(const struct source *source, const struct batch_private *b
     return left < chunk ? left : chunk;
 }
 
-/* Less than was scanned before is other text: looked through from its beginning. */
-static size_t scanned_of(const struct source *source, size_t asked, size_t got)
-{
-    if (source->scanned <= got)
-        return source->scanned;
-    return got < asked ? 0 : got;
-}
-
 /* Reads from offset on, and in the same call once more the bytes before it that were read last: *ret_changed when they are
  * others now. A file that has become shorter than that gives 0; the caller asks for its size. */
 static ssize_t read_on(struct source *source, char *buffer, size_t want, bool *ret_changed)
@@ -399,7 +392,6 @@ enum source_read source_read(struct source *source, struct batch_pool *pool,
     struct lines lines = {
         .bytes = {buffer, (size_t)n},
         .offset = source->offset,
-        .scanned = source->held ? 0 : scanned_of(source, want, (size_t)n),
         .max_line = source->stream->frame != NULL ? frame_max_line(source->stream->frame)
                                                   : source->stream->config->tail.max_line,
         .time = time,
@@ -436,7 +428,10 @@ void source_undo_range(struct range *range)
     struct source *source = range->source;
     source->offset = range->begin;
     source->cut = range->begin_cut;
-    source->tail = (struct content_hash){0}; /* not known any more */
+    source->tail = range->begin_tail;
+    if (source->head.len > source->offset) /* of bytes that may be others when they are read again */
+        source->head = (struct content_hash){0};
+    source->rested = true; /* it may be a while until it is read again */
     forget_seen(source);
     source->want = WANT_LEAST;
 }

@@ -5,7 +5,7 @@
  *                       first ─▶ … ─▶ last
  *
  * No byte that was read is kept for the next read: an incomplete last line is read once more when
- * it has grown (`scanned` says how much of it is known to have no newline), so an idle source has no buffer. */
+ * it has grown, from its beginning, as it may have been written anew; so an idle source has no buffer. */
 #ifndef SPLASHDAM_SOURCE_H
 #define SPLASHDAM_SOURCE_H
 

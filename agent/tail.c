@@ -112,6 +112,7 @@ static void resume(struct tail *tail, struct source *source, uint64_t size)
         source->cut = mark->cut;
         source->head = mark->head;
         source->tail = mark->tail;
+        source->rested = true; /* until its first read it may be written anew, too */
         return;
     case CONTENT_SHORTER:
         log_warn("tail",

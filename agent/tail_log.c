@@ -158,7 +158,7 @@ static void find_missed(struct tail *tail, struct source *const *all, size_t n)
                              all[i]->id.birth);
 }
 
-/* At the start nothing of a stray has been read yet: it can still become the log's. */
+/* At the start a stray can still become the log's: nothing is read that would have to stand behind it. */
 static int bring_home(struct tail *tail, struct source *stray)
 {
     char room[PATH_MAX];
@@ -176,7 +176,7 @@ int tail_order_generations(struct tail *tail)
     size_t n = 0;
     for (struct source *source = tail->sources; source != NULL; source = source->next) {
         n++;
-        if (tail->has_strays && bring_home(tail, source) == -1)
+        if (bring_home(tail, source) == -1)
             return -1;
     }
     struct source **all = (struct source **)malloc((n + 1) * sizeof(struct source *));

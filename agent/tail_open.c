@@ -61,18 +61,20 @@ static void find_renamed(struct tail *tail)
 {
     struct siblings siblings;
     struct file_facts facts;
+    struct source *source;
     siblings_find(&siblings, tail->place.positions, tail->stream->config->name, owns_log, tail);
     for (size_t i = 0; i < siblings.n; i++) {
         const struct sibling *sibling = &siblings.items[i];
         if (sibling->found == NULL && sibling->looked)
             is_gone(tail, sibling);
         else if (sibling->found != NULL && file_facts(sibling->found, &facts) == 0 &&
-                 identity_equal(&facts.id, &sibling->id))
-            tail_open_generation(tail, sibling->found, &facts);
+                 identity_equal(&facts.id, &sibling->id) &&
+                 (source = tail_open_generation(tail, sibling->found, &facts)) != NULL)
+            tail_set_name(tail, source, sibling->found); /* its writer may still be at it */
     }
     siblings_free(&siblings);
     int64_t now = clock_monotonic();
-    for (struct source *source = tail->sources; source != NULL; source = source->next)
+    for (source = tail->sources; source != NULL; source = source->next)
         source->quiet_since = now;
 }
 

@@ -46,6 +46,7 @@ static void admit_waiting(struct tail *tail)
 /* Back to the front, for the next batch: behind others it might never find an empty one. */
 static void put_back(struct tail *tail, struct source *source)
 {
+    tail_leave_ready(tail, source); /* waking it may have queued it already */
     source->ready = true;
     source->next_ready = tail->first_ready;
     tail->first_ready = source;
@@ -89,6 +90,8 @@ static bool has_more(struct tail *tail, struct source *source)
     struct file_facts facts;
     if (source->failed || tail_facts(tail, source, &facts) == -1)
         return false;
+    if (facts.size < source->offset)
+        return true; /* truncated, and nobody has told */
     return source->ready || (facts.size > source->offset + source->scanned &&
                              (source->begin == BEGUN || !tail_ignores(tail, &facts)));
 }
@@ -105,19 +108,33 @@ static bool queue_behind(struct tail *tail, struct source *source, const struct 
     return true;
 }
 
-/* Has the generation before it something left? Asked after this one was seen to have data. */
-static bool waits_for_older(struct tail *tail, struct source *source)
+static bool is_in_batch(const struct source *source, const struct batch_private *batch)
+{
+    for (const struct range *range = batch->ranges; range != NULL; range = range->batch_next)
+        if (range->source == source)
+            return true;
+    return false;
+}
+
+/* Has the generation before it something left? Asked after this one was seen to have data. What stands in this very batch
+ * may still be undone. */
+static bool waits_for_older(struct tail *tail, struct source *source,
+                            const struct batch_private *batch)
 {
     struct source *older = source->older;
     if (older == NULL)
         return false;
+    if (is_in_batch(older, batch)) {
+        tail_make_ready(tail, source);
+        return true;
+    }
     if (has_more(tail, older)) {
         tail_make_ready(tail, older);
         return queue_behind(tail, source, older);
     }
     if (!older->failed && !older->gone && tail_flush_now(tail, older))
         return queue_behind(tail, source, older);
-    if (older->older != NULL && waits_for_older(tail, older))
+    if (older->older != NULL && waits_for_older(tail, older, batch))
         return queue_behind(tail, source, older);
     tail_unlink_generations(older);
     return false;
@@ -148,8 +165,11 @@ static bool fill_from(struct tail *tail, struct source *source, struct batch_pri
 {
     if (tail_wake(tail, source) == -1)
         return true;
-    uint64_t before = source->offset;
-    switch (source_read(source, tail->place.pool, batch, time)) {
+    uint64_t before = source->offset, seen = before + source->scanned;
+    enum source_read result = source_read(source, tail->place.pool, batch, time);
+    if (!source->named && source->offset + source->scanned > seen)
+        source->quiet_since = clock_monotonic(); /* it has grown, whoever saw it first */
+    switch (result) {
     case READ_MORE: tail_make_ready(tail, source); return true;
     case READ_END:
         if (source->offset == before)
@@ -173,7 +193,7 @@ void tail_fill(struct tail *tail, struct batch_private *batch)
         last = s;
     while (tail->first_ready != NULL) {
         struct source *source = take_ready(tail);
-        bool more = waits_for_older(tail, source) || fill_from(tail, source, batch, time);
+        bool more = waits_for_older(tail, source, batch) || fill_from(tail, source, batch, time);
         tail_note_idle(tail, source);
         if (!more || source == last)
             break;

@@ -211,22 +211,6 @@ static void a_full_batch_leaves_the_rest(void **state)
     assert_int_equal(rig->batch->b.n_records, BATCH_RECORDS);
 }
 
-static void what_was_scanned_is_not_looked_at_again(void **state)
-{
-    struct rig *rig = (struct rig *)*state;
-    /* A newline where there is said to be none: that it is not found shows that nobody looked. */
-    struct lines lines = {.bytes = SLICE("a\nb\nc\n"), .max_line = 100, .scanned = 2};
-    lines_split(rig->batch, &lines);
-    assert_int_equal(rig->batch->b.n_records, 2);
-    assert_true(slice_equal(rig->batch->b.records[0].line, SLICE("a\nb")));
-    /* The rest of a cut line has to be looked through whatever `scanned` says. */
-    lines = (struct lines){.bytes = SLICE("a\nb\n"), .max_line = 100, .scanned = 4, .cut = true};
-    rig->batch->b.n_records = 0;
-    lines_split(rig->batch, &lines);
-    assert_int_equal(rig->batch->b.n_records, 1);
-    assert_true(slice_equal(rig->batch->b.records[0].line, SLICE("b")));
-}
-
 /* Reads `text` like a source does: up to each of the ends in turn, what was not consumed once more. */
 static void split_up_to(struct batch_private *batch, struct slice text, const size_t *ends,
                         size_t n_ends, uint64_t max_line, struct lines *lines)
@@ -241,7 +225,6 @@ static void split_up_to(struct batch_private *batch, struct slice text, const si
         lines_split(batch, lines);
         at += lines->consumed;
         cut_lines += lines->cut_lines;
-        lines->scanned = lines->bytes.len - lines->consumed;
     }
     lines->cut_lines = cut_lines;
     lines->bytes = slice_of(text.ptr + at, text.len - at);
@@ -311,7 +294,6 @@ int main(void)
         RIG(an_incomplete_line_can_go_out_and_its_rest_is_a_record),
         RIG(a_record_knows_where_it_stands),
         RIG(a_full_batch_leaves_the_rest),
-        RIG(what_was_scanned_is_not_looked_at_again),
         RIG(where_buffers_end_makes_no_difference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

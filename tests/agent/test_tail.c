@@ -249,6 +249,31 @@ static void an_incomplete_line_that_is_taken_back_hides_nothing(void **state)
     assert_read(rig, "new ");
 }
 
+static void lines_over_a_longer_incomplete_one_are_told_apart(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    harness_put(at(rig, "a.log"), "no end yet");
+    start(rig);
+    assert_read(rig, "");
+    harness_put(at(rig, "a.log"), "1\n2\n3\n4\n5\n6\n7\n");
+    assert_read(rig, "1 2 3 4 5 6 7 ");
+}
+
+static void a_truncation_that_nobody_told_of_is_seen_before_the_next_generation(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    assert_int_equal(mkdir(at(rig, "out"), 0755), 0); /* not watched */
+    harness_put(at(rig, "out/1"), "one\n");
+    assert_int_equal(symlink(at(rig, "out/1"), at(rig, "a.log")), 0);
+    start(rig);
+    assert_read(rig, "one ");
+    harness_put(at(rig, "out/1"), "2\n");
+    harness_put(at(rig, "out/2"), "3\n");
+    assert_int_equal(symlink(at(rig, "out/2"), at(rig, "new")), 0);
+    move(rig, "new", "a.log");
+    assert_read(rig, "2 3 ");
+}
+
 static void what_is_excluded_is_not_read(void **state)
 {
     struct rig *rig = (struct rig *)*state;
@@ -378,6 +403,25 @@ static void a_file_written_anew_is_seen_though_it_ends_alike_where_it_was_read_t
     assert_string_equal(rig->text + 2 + sizeof(end) - 1, "3 ");
 }
 
+static void a_file_written_anew_is_seen_though_its_size_and_its_end_are_the_same(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    char line[TAIL_MAX + 4];
+    memset(line, '.', sizeof(line) - 2);
+    start(rig);
+    for (const char *first = "1234"; *first != '\0'; first++) {
+        line[0] = *first;
+        memcpy(line + sizeof(line) - 2, "\n", 2);
+        harness_put(at(rig, "a.log"), line);
+        line[sizeof(line) - 2] = ' ';
+        assert_read(rig, line);
+        if (*first == '3') { /* not read since the start, too */
+            stop(rig);
+            start(rig);
+        }
+    }
+}
+
 static void compressed_files_are_not_read_as_lines(void **state)
 {
     struct rig *rig = (struct rig *)*state;
@@ -398,6 +442,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         RIG(a_file_written_anew_is_seen_though_it_ends_alike_where_it_was_read_to),
+        RIG(a_file_written_anew_is_seen_though_its_size_and_its_end_are_the_same),
         RIG(compressed_files_are_not_read_as_lines),
         RIG(what_is_there_and_what_comes_is_read),
         RIG(a_long_line_finds_its_batch_among_busy_files),
@@ -413,6 +458,8 @@ int main(void)
         RIG(a_file_written_anew_beyond_the_old_offset_is_read_from_its_beginning),
         RIG(a_delivery_of_before_a_truncation_moves_no_position),
         RIG(an_incomplete_line_that_is_taken_back_hides_nothing),
+        RIG(lines_over_a_longer_incomplete_one_are_told_apart),
+        RIG(a_truncation_that_nobody_told_of_is_seen_before_the_next_generation),
         RIG(what_is_excluded_is_not_read),
         RIG(a_file_deleted_while_unread_is_read_to_its_end),
         RIG(a_hard_link_is_read_once),

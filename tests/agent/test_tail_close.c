@@ -97,6 +97,30 @@ static void a_closed_file_that_grows_is_read_on(void **state)
     assert_int_equal(rig->sides[0].files.open, 1);
 }
 
+/* Opening it finds its new name, which queues it; so does a batch that has no room for it. */
+static void a_closed_file_that_was_renamed_is_queued_once(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    char much[14001];
+    memset(much, 'x', sizeof(much) - 1);
+    for (size_t i = 999; i < sizeof(much); i += 1000)
+        much[i] = '\n';
+    much[sizeof(much) - 1] = '\0';
+    start_with_closed(rig, "1\n");
+    harness_put(at(rig, "b.log"), much);
+    harness_append(at(rig, "a.log"), "2\n");
+    events(rig);
+    move(rig, "a.log", "a.log.1");
+    struct batch_private *batch = take(rig, 0);
+    assert_int_equal(batch->b.n_records, 14);
+    tail_commit(batch);
+    finish(rig, batch);
+    rig->text[0] = '\0';
+    assert_read(rig, "2 ");
+    harness_put(at(rig, "c.log"), "3\n");
+    assert_read(rig, "3 ");
+}
+
 static void a_closed_file_that_grew_unseen_is_read_on_after_a_rescan(void **state)
 {
     struct rig *rig = (struct rig *)*state;
@@ -434,6 +458,7 @@ int main(void)
         RIG(a_file_is_closed_when_it_was_idle_for_so_long),
         RIG(what_is_not_delivered_keeps_its_file_open),
         RIG(a_closed_file_that_grows_is_read_on),
+        RIG(a_closed_file_that_was_renamed_is_queued_once),
         RIG(a_closed_file_that_grew_unseen_is_read_on_after_a_rescan),
         RIG(a_closed_file_that_is_truncated_is_read_from_its_beginning),
         RIG(a_closed_file_that_was_written_anew_is_read_from_its_beginning),

@@ -167,6 +167,24 @@ static void a_first_start_in_the_middle_of_a_rotation_keeps_the_generations_in_o
     free((void *)(uintptr_t)all);
 }
 
+static void a_restart_brings_a_rotated_file_to_its_log_that_came_after_it(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    const char *all = strdup(at(rig, "a.log*"));
+    rig->sides[0].config.tail.paths.items = &all;
+    harness_put(at(rig, "a.log.1"), "1\n");
+    start(rig);
+    assert_read(rig, "1 ");
+    stop(rig);
+    usleep(BIRTH_STEP_US);
+    harness_put(at(rig, "a.log"), "");
+    start(rig);
+    harness_append(at(rig, "a.log"), "3\n");
+    harness_append(at(rig, "a.log.1"), "2\n");
+    assert_read(rig, "2 3 ");
+    free((void *)(uintptr_t)all);
+}
+
 static void what_came_after_a_file_that_is_gone_is_read_all_the_same(void **state)
 {
     struct rig *rig = (struct rig *)*state;
@@ -233,6 +251,7 @@ int main(void)
         RIG(rotations_while_stopped_miss_no_generation),
         RIG(a_start_in_the_middle_of_a_rotation_keeps_the_generations_in_order),
         RIG(a_first_start_in_the_middle_of_a_rotation_keeps_the_generations_in_order),
+        RIG(a_restart_brings_a_rotated_file_to_its_log_that_came_after_it),
         RIG(what_came_after_a_file_that_is_gone_is_read_all_the_same),
         RIG(older_files_than_the_log_that_is_known_are_not_read),
         RIG(copies_of_a_truncated_log_are_not_taken_for_generations),

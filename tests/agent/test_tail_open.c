@@ -60,6 +60,42 @@ static void an_undone_batch_is_read_again_at_once(void **state)
     assert_non_null(strstr(rig->text, "3 4 "));
 }
 
+static void undo(struct rig *rig)
+{
+    struct batch_private *batch = take(rig, 0);
+    tail_undo(batch);
+    batch_give(&rig->pool, batch);
+    rig->text[0] = '\0';
+}
+
+static void an_undone_batch_keeps_the_generations_in_order(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    harness_put(at(rig, "a.log"), "1\n");
+    start(rig);
+    move(rig, "a.log", "a.log.1");
+    harness_put(at(rig, "a.log"), "2\n");
+    events(rig);
+    undo(rig);
+    assert_read(rig, "1 2 ");
+}
+
+static void after_an_undone_batch_a_truncation_is_still_seen(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    harness_put(at(rig, "a.log"), "1\n");
+    start(rig);
+    assert_read(rig, "1 ");
+    char more[2 * BATCH_RECORDS + 3]; /* than a batch takes: the file's end is not reached */
+    for (size_t i = 0; i < sizeof(more) - 1; i += 2)
+        memcpy(more + i, "2\n", 3);
+    harness_append(at(rig, "a.log"), more);
+    events(rig);
+    undo(rig);
+    harness_put(at(rig, "a.log"), "3\n4\n5\n6\n");
+    assert_read(rig, "3 4 5 6 ");
+}
+
 static void a_restart_goes_on_inside_a_cut_line(void **state)
 {
     struct rig *rig = (struct rig *)*state;
@@ -321,6 +357,28 @@ static void a_deleted_file_is_closed_when_it_is_quiet_and_delivered(void **state
     rig->text[0] = '\0';
 }
 
+static void a_deleted_file_has_grown_whoever_saw_it_first(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    harness_put(at(rig, "a.log"), "1\n");
+    start(rig);
+    assert_read(rig, "1 ");
+    int fd = open(at(rig, "a.log"), O_WRONLY | O_APPEND | O_CLOEXEC);
+    assert_int_equal(unlink(at(rig, "a.log")), 0);
+    assert_read(rig, "");
+    for (struct source *s = rig->sides[0].stream.tail->sources; s != NULL; s = s->next)
+        s->quiet_since -= (int64_t)3600 * 1000000000;
+    assert_int_equal(write(fd, "2\n", 2), 2);
+    harness_put(at(rig, "a.log"), "3\n");
+    assert_read(rig, "2 3 "); /* the new file has asked for it */
+    tail_tick(rig->sides[0].stream.tail);
+    assert_int_equal(count_sources(rig), 2);
+    assert_int_equal(write(fd, "4\n", 2), 2);
+    tail_tick(rig->sides[0].stream.tail);
+    assert_read(rig, "4 ");
+    close(fd);
+}
+
 static void a_renamed_file_is_closed_and_its_position_kept(void **state)
 {
     struct rig *rig = (struct rig *)*state;
@@ -334,6 +392,21 @@ static void a_renamed_file_is_closed_and_its_position_kept(void **state)
     assert_int_equal(count_sources(rig), 0);
     move(rig, "archive/a", "a.log"); /* it comes back: nothing of it is read again */
     harness_append(at(rig, "a.log"), "2\n");
+    assert_read(rig, "2 ");
+}
+
+static void a_file_renamed_while_down_is_followed_as_long_as_its_writer_is_at_it(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    harness_put(at(rig, "a.log"), "1\n");
+    start(rig);
+    assert_read(rig, "1 ");
+    stop(rig);
+    move(rig, "a.log", "a.log.1");
+    start(rig);
+    assert_read(rig, "");
+    tick_later(rig);
+    harness_append(at(rig, "a.log.1"), "2\n");
     assert_read(rig, "2 ");
 }
 
@@ -353,6 +426,8 @@ int main(void)
         RIG(a_restart_goes_on_exactly_where_it_was),
         RIG(what_was_in_flight_is_read_again),
         RIG(an_undone_batch_is_read_again_at_once),
+        RIG(an_undone_batch_keeps_the_generations_in_order),
+        RIG(after_an_undone_batch_a_truncation_is_still_seen),
         RIG(a_restart_goes_on_inside_a_cut_line),
         RIG(renamed_while_down_is_read_to_its_end_before_the_new_one),
         RIG(rotated_before_and_while_down_keeps_the_order),
@@ -366,7 +441,9 @@ int main(void)
         RIG(a_file_that_gets_another_workers_name_is_not_read_twice),
         RIG(another_number_of_workers_goes_on_where_the_others_were),
         RIG(a_deleted_file_is_closed_when_it_is_quiet_and_delivered),
+        RIG(a_deleted_file_has_grown_whoever_saw_it_first),
         RIG(a_renamed_file_is_closed_and_its_position_kept),
+        RIG(a_file_renamed_while_down_is_followed_as_long_as_its_writer_is_at_it),
         RIG(a_named_file_is_never_closed_for_being_quiet),
     };
     log_init(-1);
