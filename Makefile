@@ -2,7 +2,9 @@
 #
 #   all        the agent and its plugins, into build/
 #   check      installs what is missing, builds with -Werror, runs every test
-#   unit fuzz-corpus e2e   parts of check; E2E=tests/e2e/test_x.py runs only that
+#   unit fuzz-corpus model e2e   parts of check; E2E=tests/e2e/test_x.py runs only that
+#   model      random file operations against a model for MODEL_SECONDS (60); MODEL_SEED repeats a round
+#   soak       the same for SOAK_SECONDS (0: until it is stopped), each seed printed
 #   demo       shows the agent at work; DEMO_SECONDS=0 keeps going until Ctrl-C
 #   bench      speed and memory beside a bare librdkafka loop
 #   lint       formatting, static analysis, the project's own rules
@@ -16,6 +18,9 @@ SAN ?=
 PREFIX ?= /usr/local
 PLUGIN_DIR = $(PREFIX)/lib/splashdam/plugins
 FUZZ_SECONDS ?= 30
+MODEL_SECONDS ?= 60
+MODEL_SEED ?=
+SOAK_SECONDS ?= 0
 SYSCONFDIR ?= /etc
 VERSION := 0.1.0
 
@@ -40,7 +45,7 @@ PLUGINS := $(patsubst plugins/%.c,$(B)/plugins/%.so,$(wildcard plugins/*.c))
 UNIT := $(patsubst %.c,$(B)/%,$(wildcard tests/agent/test_*.c tests/plugins/test_*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all check unit fuzz-corpus e2e demo bench lint fuzz docs install clean
+.PHONY: all check unit fuzz-corpus model soak e2e demo bench lint fuzz docs install clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -69,6 +74,17 @@ $(B)/replay/%: tests/fuzz/%.c tests/fuzz/replay.c $(AGENT)
 unit: all $(UNIT)
 	@for t in $(UNIT); do echo "== $$t"; BUILD=$(B) $$t || exit 1; done
 
+# All of the model's files in one program; its clock and its fsync stand in for the system's.
+MODEL := $(patsubst %.c,$(B)/%.o,$(wildcard tests/model/*.c))
+$(B)/tests/model/model: $(MODEL) $(AGENT)
+	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -Wl,--wrap=clock_gettime,--wrap=fsync -o $@ $^ $(LDLIBS_ALL)
+
+model: all $(B)/tests/model/model
+	MODEL_SEED=$(MODEL_SEED) $(B)/tests/model/model $(MODEL_SECONDS)
+
+soak:
+	$(MAKE) SAN=$(SAN) MODEL_SECONDS=$(SOAK_SECONDS) model
+
 fuzz-corpus: all $(FUZZ:%=$(B)/replay/%)
 	@for t in $(FUZZ); do BUILD=$(B) $(B)/replay/$$t tests/fuzz/corpus/$$t || exit 1; done
 
@@ -80,6 +96,7 @@ check:
 	packaging/install-dependencies.sh check
 	$(MAKE) SAN=$(SAN) unit
 	$(MAKE) SAN=$(SAN) fuzz-corpus
+	$(MAKE) SAN=$(SAN) model
 	$(MAKE) SAN=$(SAN) e2e
 
 demo:
