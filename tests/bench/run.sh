@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Measures splashdam beside a bare librdkafka loop; bench.py says how, and by what variables.
+# Measures splashdam beside a bare librdkafka loop (bench.py) and how fast lines get through (latency.py); both say how, and
+# by what variables.
 #
 #   BUILD=build    where splashdam was built; the bench's two programs go to $BUILD/bench
 set -eu -o pipefail
@@ -14,9 +15,14 @@ tests/e2e/run.sh --version >/dev/null
 
 mkdir -p "$BUILD/bench"
 warnings='-Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes'
-for program in nginx_log bare_loop; do
+for program in nginx_log bare_loop paced; do
     # shellcheck disable=SC2046,SC2086
     ${CC:-cc} -std=gnu11 -D_GNU_SOURCE -O2 -g $warnings $(pkg-config --cflags rdkafka) \
         -o "$BUILD/bench/$program" "tests/bench/$program.c" $(pkg-config --libs rdkafka)
 done
-exec build/venv/bin/python tests/bench/bench.py
+# BENCH_ONLY=bench or latency runs just that one.
+result=0
+for part in ${BENCH_ONLY:-bench latency}; do
+    build/venv/bin/python "tests/bench/$part.py" || result=1
+done
+exit $result
