@@ -107,6 +107,7 @@ demo:
 bench:
 	packaging/install-dependencies.sh check
 	$(MAKE) SAN= all
+	BUILD=build tests/bench/idle.sh
 	BUILD=build tests/bench/run.sh
 
 lint:

@@ -20,7 +20,7 @@
 
 struct save_job {
     struct flush_job job;
-    char *text; /* NULL: nothing to save */
+    char *text; /* the job frees it */
     size_t len;
     int folder;
     atomic_bool failed;
@@ -46,13 +46,8 @@ static int compare(const void *left, const void *right)
 {
     const struct position *a = (const struct position *)left;
     const struct position *b = (const struct position *)right;
-    if (a->id.ino != b->id.ino)
-        return a->id.ino < b->id.ino ? -1 : 1;
-    if (a->id.dev != b->id.dev)
-        return a->id.dev < b->id.dev ? -1 : 1;
-    if (a->id.birth != b->id.birth)
-        return a->id.birth < b->id.birth ? -1 : 1;
-    return strcmp(a->stream, b->stream);
+    int order = identity_compare(&a->id, &b->id);
+    return order != 0 ? order : strcmp(a->stream, b->stream);
 }
 
 /* ---- opening ---- */
@@ -366,12 +361,7 @@ void positions_forget(struct positions *positions, struct position **position_pt
     struct position *position = *position_ptr;
     pthread_mutex_lock(&positions->lock);
     tdelete(position, &positions->index, compare);
-    for (size_t i = 0; i < positions->list.n; i++) {
-        if (positions->list.items[i] == position) {
-            positions->list.items[i] = positions->list.items[--positions->list.n];
-            break;
-        }
-    }
+    position_list_remove(&positions->list, position);
     set_dirty(positions);
     pthread_mutex_unlock(&positions->lock);
     position_free(position);
@@ -422,6 +412,8 @@ static void save_run(struct flush_job *job)
                   "cannot save: %s: %s; tried again every %d ms; after a crash lines would be "
                   "sent again times=%u",
                   step, strerror(errno), POSITIONS_SAVE_MS, times);
+    free(save->text); /* megabytes, with many files */
+    save->text = NULL;
     atomic_store(&save->failed, result == -1);
 }
 
@@ -435,7 +427,6 @@ void positions_save(struct positions *positions)
         positions->dirty = true;
     bool dirty = positions->dirty;
     if (dirty) {
-        free(save->text);
         save->text = positions_format(&positions->list, &save->len);
         positions->dirty = save->text == NULL;
     }

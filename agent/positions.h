@@ -31,6 +31,15 @@ static inline bool identity_equal(const struct identity *a, const struct identit
     return a->ino == b->ino && a->dev == b->dev && a->birth == b->birth;
 }
 
+static inline int identity_compare(const struct identity *a, const struct identity *b)
+{
+    if (a->ino != b->ino)
+        return a->ino < b->ino ? -1 : 1;
+    if (a->dev != b->dev)
+        return a->dev < b->dev ? -1 : 1;
+    return a->birth < b->birth ? -1 : a->birth > b->birth;
+}
+
 /* XXH3-64 of `len` bytes: of a file's first ones, or of those just before a position. */
 struct content_hash {
     uint32_t len;
@@ -51,7 +60,8 @@ struct position {
     struct identity id;
     uint64_t sequence; /* the higher the later it was found: the order of a log's generations */
     struct mark mark;
-    int owner; /* index of the worker that has claimed it, or -1 */
+    int owner;      /* index of the worker that has claimed it, or -1 */
+    uint32_t place; /* in the list of all: position_list_add(), position_list_remove() */
 };
 
 struct positions;

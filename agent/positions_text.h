@@ -25,6 +25,8 @@ struct position_list {
 };
 
 int position_list_add(struct position_list *list, struct position *position);
+/* The last one takes its place. */
+void position_list_remove(struct position_list *list, struct position *position);
 void position_list_free(struct position_list *list); /* the entries, too */
 void position_free(struct position *position);
 

@@ -5,6 +5,8 @@
 
 #include "agent/positions.h"
 
+#include <dirent.h>
+
 struct sibling {
     struct identity id;
     uint64_t offset; /* delivered of it */
@@ -24,5 +26,10 @@ typedef bool siblings_wanted_fn(const char *path, void *arg);
 void siblings_find(struct siblings *siblings, struct positions *positions, const char *stream,
                    siblings_wanted_fn *wanted, void *arg);
 void siblings_free(struct siblings *siblings);
+
+/* Orders paths so that those of one folder stand together. */
+int siblings_compare_folders(const char *a, const char *b);
+/* The folder of a file, its name with a slash behind it in ret_folder, PATH_MAX bytes. NULL: it can't be read. */
+DIR *siblings_open_folder(const char *file, char *ret_folder);
 
 #endif

@@ -49,6 +49,9 @@ int64_t tail_flush_at(const struct tail *tail);
 /* Lets go what was held back long enough. */
 void tail_flush(struct tail *tail, int64_t now);
 
+/* After events and looks, before anything is read: opens the generations that came and went between two looks. */
+void tail_look_for_missed(struct tail *tail);
+
 bool tail_ready(const struct tail *tail);
 /* Reads from ready sources until the batch is full or none is ready. */
 void tail_fill(struct tail *tail, struct batch_private *batch);

@@ -32,11 +32,13 @@ struct tail {
     struct source *first_waiting, **last_waiting; /* for a descriptor */
     bool started; /* the first look is over: what appears now is new */
     bool wants_rescan;
-    bool finding;      /* in tail_find_missed() */
+    bool finding;      /* in tail_look_for_missed() */
     bool gathering;    /* files are opened when all are found and in order */
     bool has_strays;   /* rotated files were found whose log has no file of its own name */
     unsigned nameless; /* sources without a name: looked at by tail_tick() */
     unsigned rescans;  /* counted, for tail_prune() */
+    struct missed *missed; /* generations to look for */
+    size_t n_missed, room_missed;
     struct log_limit complaints[COMPLAINT_COUNT];
 };
 
@@ -69,9 +71,12 @@ void tail_unlink_generations(struct source *source);
 /* Puts all generations of each log in order, oldest first, whether they were found before the restart or after it, and finds
  * those that were missed. -1: no memory. */
 int tail_order_generations(struct tail *tail);
-/* Opens the generations of the log that had its name so shortly that nobody looked: files beside it, with a rotated
- * name, born from `after` to `before` (ns; 0: not known, then nothing is found). */
+
+/* tail_missed.c */
+/* Asks for generations of the log that had its name so shortly that nobody looked: files beside it, with a rotated
+ * name, born from `after` to `before` (ns; 0: not known, then nothing is asked). tail_look_for_missed() finds them. */
 void tail_find_missed(struct tail *tail, const char *log, int64_t after, int64_t before);
+void tail_forget_missed(struct tail *tail);
 
 /* tail_close.c */
 /* It may have become idle, or be so no more. */

@@ -2,7 +2,6 @@
 #include "agent/tail_inner.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,42 +112,6 @@ void tail_join_generations(struct tail *tail, struct source *source)
         join_strays(tail, source);
 }
 
-/* Is the file a generation of the log that was born in the given time and is not known? */
-static bool is_missed(struct tail *tail, const char *path, const char *log, int64_t after,
-                      int64_t before, struct file_facts *ret_facts)
-{
-    char base[PATH_MAX];
-    return tail_rotation_base(path, base) && strcmp(base, log) == 0 &&
-           file_facts(path, ret_facts) == 0 && ret_facts->regular && ret_facts->id.birth >= after &&
-           ret_facts->id.birth <= before && tail_by_id(tail, &ret_facts->id) == NULL;
-}
-
-void tail_find_missed(struct tail *tail, const char *log, int64_t after, int64_t before)
-{
-    char folder[PATH_MAX], path[PATH_MAX + NAME_MAX + 2];
-    struct dirent *entry;
-    struct file_facts facts;
-    size_t len = (size_t)(strrchr(log, '/') - log) + 1;
-    if (after == 0 || before == 0 || len >= sizeof(folder) || tail->finding)
-        return;
-    memcpy(folder, log, len);
-    folder[len] = '\0';
-    DIR *dir = opendir(folder);
-    if (dir == NULL)
-        return;
-    tail->finding = true;
-    while ((entry = readdir(dir)) != NULL) {
-        snprintf(path, sizeof(path), "%s%s", folder, entry->d_name);
-        if (!is_missed(tail, path, log, after, before, &facts))
-            continue;
-        struct source *source = tail_open_generation(tail, path, &facts);
-        if (source != NULL)
-            tail_set_name(tail, source, path);
-    }
-    tail->finding = false;
-    closedir(dir);
-}
-
 /* Generations that came and went while the agent was down: born between the last one that it knew and the present one. */
 static void find_missed(struct tail *tail, struct source *const *all, size_t n)
 {
@@ -194,6 +157,7 @@ int tail_order_generations(struct tail *tail)
         tail_set_newest(tail, all[i]);
     }
     find_missed(tail, all, n);
+    tail_look_for_missed(tail);
     free(all);
     return 0;
 }

@@ -9,15 +9,9 @@ static int compare_path(const void *a, const void *b)
     return strcmp(((const struct source *)a)->path, ((const struct source *)b)->path);
 }
 
-static int compare_id(const void *left, const void *right)
+static int compare_id(const void *a, const void *b)
 {
-    const struct identity *a = &((const struct source *)left)->id;
-    const struct identity *b = &((const struct source *)right)->id;
-    if (a->ino != b->ino)
-        return a->ino < b->ino ? -1 : 1;
-    if (a->dev != b->dev)
-        return a->dev < b->dev ? -1 : 1;
-    return a->birth < b->birth ? -1 : a->birth > b->birth;
+    return identity_compare(&((const struct source *)a)->id, &((const struct source *)b)->id);
 }
 
 struct source *tail_by_path(struct tail *tail, const char *path)

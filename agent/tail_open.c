@@ -73,6 +73,7 @@ static void find_renamed(struct tail *tail)
             tail_set_name(tail, source, sibling->found); /* its writer may still be at it */
     }
     siblings_free(&siblings);
+    tail_look_for_missed(tail);
     int64_t now = clock_monotonic();
     for (source = tail->sources; source != NULL; source = source->next)
         source->quiet_since = now;
@@ -108,6 +109,7 @@ void tail_close(struct tail **tail_ptr)
         return;
     while (tail->sources != NULL)
         tail_free_source(tail, tail->sources);
+    tail_forget_missed(tail);
     free(tail);
     *tail_ptr = NULL;
 }

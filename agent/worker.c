@@ -216,6 +216,7 @@ static bool round_of(struct worker *worker, struct stream *stream)
 /* True: the stream could go on at once. */
 static bool pump_stream(struct worker *worker, struct stream *stream)
 {
+    tail_look_for_missed(stream->tail);
     if (stream->blocked != NULL && !send(worker, stream->blocked))
         return false;
     for (int i = 0; i < ROUND_BATCHES; i++) {

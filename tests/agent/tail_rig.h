@@ -111,6 +111,8 @@ static inline void events(struct rig *rig)
     for (int i = 0; i < rig->workers; i++)
         if (tail_wants_rescan(rig->sides[i].stream.tail))
             tail_rescan(rig->sides[i].stream.tail);
+    for (int i = 0; i < rig->workers; i++)
+        tail_look_for_missed(rig->sides[i].stream.tail);
 }
 
 /* Fills a batch and appends its lines to rig->text, each as `line ` . */

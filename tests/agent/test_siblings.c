@@ -169,6 +169,39 @@ static void among_many_each_is_found(void **state)
     }
 }
 
+static void files_of_folders_within_folders_are_looked_for_in_their_own(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    assert_int_equal(mkdir(harness_path(rig->folder, "b"), 0755), 0);
+    assert_int_equal(mkdir(harness_path(rig->folder, "b-c"), 0755), 0);
+    static const char *const names[] = {"a.log", "b/a.log", "b-c/a.log", "c.log", "b/z.log"};
+    for (size_t i = 0; i < ROWS(names); i++) { /* in their order, folders and files alternate */
+        char moved[64];
+        snprintf(moved, sizeof(moved), "%s.1", names[i]);
+        know(rig, "s", names[i], i);
+        assert_int_equal(
+            rename(harness_path(rig->folder, names[i]), harness_path(rig->folder, moved)), 0);
+    }
+    siblings_find(&rig->siblings, rig->positions, "s", all, NULL);
+    for (size_t i = 0; i < ROWS(names); i++) {
+        char moved[64];
+        snprintf(moved, sizeof(moved), "%s.1", names[i]);
+        assert_string_equal(sibling_of(rig, names[i])->found, harness_path(rig->folder, moved));
+        assert_int_equal(sibling_of(rig, names[i])->offset, i);
+    }
+}
+
+static void folders_are_told_apart_and_stand_together(void **state)
+{
+    (void)state;
+    assert_int_equal(siblings_compare_folders("/a/b", "/a/c"), 0);
+    assert_int_equal(siblings_compare_folders("/a", "/c"), 0);
+    assert_true(siblings_compare_folders("/a/b", "/a/b/c") < 0);
+    assert_true(siblings_compare_folders("/a/b/c", "/a/b") > 0);
+    assert_true(siblings_compare_folders("/a-b/c", "/a/c") > 0);
+    assert_true(siblings_compare_folders("/b/a", "/a/b") > 0);
+}
+
 #define RIG(test) cmocka_unit_test_setup_teardown(test, rig_setup, rig_teardown)
 
 int main(void)
@@ -180,6 +213,8 @@ int main(void)
         RIG(only_those_that_are_wanted_of_the_stream_and_unclaimed),
         RIG(nothing_known_is_nothing_found),
         RIG(among_many_each_is_found),
+        RIG(files_of_folders_within_folders_are_looked_for_in_their_own),
+        cmocka_unit_test(folders_are_told_apart_and_stand_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
