@@ -14,6 +14,7 @@ struct yaml_node; /* yaml.h */
 /* What stands for a time in config_tail: the words of the options, as option.h has them. */
 enum tail_start { START_BEGINNING = -1, START_END = -2 };
 enum tail_order { ORDER_FOUND, ORDER_OLDEST, ORDER_NEWEST };
+enum tail_watch { WATCH_AUTO, WATCH_INOTIFY, WATCH_POLL };
 enum ship_encode { ENCODE_JSON, ENCODE_RAW };
 
 struct config_agent {
@@ -64,6 +65,8 @@ struct config_tail {
     int64_t header_lines;     /* the first lines of each file, left out */
     int container;            /* enum tail_container */
     struct config_multiline multiline;
+    int watch;    /* enum tail_watch */
+    int64_t poll; /* ms between looks at folders that are polled */
 };
 
 struct config_ship {

@@ -77,6 +77,13 @@ static const struct option multiline_options[] = {
     OPTION_END,
 };
 
+static const char *const watches[] = {
+    [WATCH_AUTO] = "auto",
+    [WATCH_INOTIFY] = "inotify",
+    [WATCH_POLL] = "poll",
+    NULL,
+};
+
 static const struct option tail_options[] = {
     {.name = "paths",
      .type = OPTION_LIST,
@@ -218,6 +225,25 @@ static const struct option tail_options[] = {
          "more bytes than this are unread in those of a stream (in one worker), the oldest are "
          "given "
          "up: logged, and counted in `lost_bytes`. 0 is no limit."},
+    {.name = "watch",
+     .type = OPTION_CHOICE,
+     .offset = offsetof(struct config_tail, watch),
+     .fallback = "auto",
+     .help = "How changes are noticed. `inotify`: the kernel tells. `poll`: folders and files are "
+             "looked at every "
+             "`poll`. `auto`: the kernel tells, and folders on file systems that others may change "
+             "without its "
+             "knowing (NFS, SMB, FUSE, 9p, …) are polled too. Folders for which the kernel has no "
+             "watches left are always "
+             "polled.",
+     .choices = watches},
+    {.name = "poll",
+     .type = OPTION_TIME,
+     .offset = offsetof(struct config_tail, poll),
+     .fallback = "250ms",
+     .help = "Time between two looks at what is polled. Nothing else is looked at.",
+     .min = 10,
+     .max = 1 * DAYS},
     OPTION_END,
 };
 

@@ -296,7 +296,7 @@ static void appeared(struct tail *tail, const char *path, const struct file_fact
     tail_look_at(tail, source, facts);
 }
 
-static void look(struct tail *tail, const char *path)
+void tail_look(struct tail *tail, const char *path)
 {
     struct file_facts facts;
     struct source *source = tail_by_path(tail, path);
@@ -340,7 +340,7 @@ static bool is_link(const char *path)
 static void modified(struct tail *tail, struct source *source, const char *path)
 {
     if (source->fd == -1) {
-        look(tail, path); /* should it be gone before it is opened, its size is known */
+        tail_look(tail, path); /* should it be gone before it is opened, its size is known */
         source->touched = !source->named;
         if (source->touched)
             return;
@@ -348,9 +348,22 @@ static void modified(struct tail *tail, struct source *source, const char *path)
     tail_make_ready(tail, source); /* reading sees a truncation, too */
 }
 
+static void events_were_lost(struct tail *tail)
+{
+    struct stats *stats = &tail->stream->stats;
+    stats_begin(stats);
+    stats_add(stats, STAT_watch_overflows, 1);
+    stats_end(stats);
+    tail->wants_rescan = true;
+}
+
 void tail_event(struct tail *tail, const char *path, uint32_t mask)
 {
-    if (path == NULL || (mask & (IN_ISDIR | IN_IGNORED | IN_DELETE_SELF | IN_MOVE_SELF)) != 0) {
+    if (path == NULL) {
+        events_were_lost(tail);
+        return;
+    }
+    if ((mask & (IN_ISDIR | IN_IGNORED | IN_DELETE_SELF | IN_MOVE_SELF)) != 0) {
         tail->wants_rescan = true;
         return;
     }
@@ -358,7 +371,7 @@ void tail_event(struct tail *tail, const char *path, uint32_t mask)
     if (source != NULL && (mask & ~(uint32_t)IN_MODIFY) == 0)
         modified(tail, source, path);
     else if (source != NULL || tail_matches(tail, path))
-        look(tail, path);
+        tail_look(tail, path);
     else if ((mask & (IN_MOVED_TO | IN_CREATE)) != 0 && is_link(path))
         tail->wants_rescan = true; /* it may lead to a folder that a glob goes through */
     else if ((mask & IN_MOVED_TO) != 0)
@@ -368,14 +381,14 @@ void tail_event(struct tail *tail, const char *path, uint32_t mask)
 static void on_folder(const char *folder, bool leaf, void *arg)
 {
     struct tail *tail = (struct tail *)arg;
-    watch_folder(tail->place.watch, folder, leaf);
+    tail_watch_folder(tail, folder, leaf);
 }
 
-static void on_file(const char *path, void *arg)
+void tail_on_file(const char *path, void *arg)
 {
     struct tail *tail = (struct tail *)arg;
     if (tail_by_path(tail, path) != NULL || tail_matches(tail, path))
-        look(tail, path);
+        tail_look(tail, path);
 }
 
 void tail_rescan(struct tail *tail)
@@ -386,11 +399,12 @@ void tail_rescan(struct tail *tail)
         tail_prune(tail);
     tail->gathering = config->read_order != ORDER_FOUND;
     for (size_t i = 0; i < config->paths.n; i++)
-        glob_walk(config->paths.items[i], on_folder, on_file, tail);
+        glob_walk(config->paths.items[i], on_folder, tail_on_file, tail);
+    tail_poll_sweep(tail);
     for (struct source *source = tail->sources, *next; source != NULL; source = next) {
         next = source->next;
         if (source->named && source->looked != tail->rescans) /* not led to by a glob */
-            look(tail, source->path);
+            tail_look(tail, source->path);
     }
     if (tail->gathering)
         tail_order_found(tail);

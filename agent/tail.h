@@ -41,6 +41,10 @@ void tail_rescan(struct tail *tail);
 /* Looks at files that have lost their name; to be called about once a second while tail_restless(). */
 void tail_tick(struct tail *tail);
 bool tail_restless(const struct tail *tail);
+/* When tail_poll() is to be called, ns, monotonic; INT64_MAX: all is watched. */
+int64_t tail_poll_at(const struct tail *tail);
+/* Looks at the folders that can't be watched and the files in them, if it is time. */
+void tail_poll(struct tail *tail, int64_t now);
 /* Was a rescan asked for, by an event? Reading this answers it. */
 bool tail_wants_rescan(struct tail *tail);
 

@@ -32,11 +32,14 @@ struct tail {
     struct source *first_waiting, **last_waiting; /* for a descriptor */
     bool started; /* the first look is over: what appears now is new */
     bool wants_rescan;
-    bool finding;      /* in tail_look_for_missed() */
-    bool gathering;    /* files are opened when all are found and in order */
-    bool has_strays;   /* rotated files were found whose log has no file of its own name */
-    unsigned nameless; /* sources without a name: looked at by tail_tick() */
-    unsigned rescans;  /* counted, for tail_prune() */
+    bool finding;          /* in tail_look_for_missed() */
+    bool gathering;        /* files are opened when all are found and in order */
+    bool has_strays;       /* rotated files were found whose log has no file of its own name */
+    unsigned nameless;     /* sources without a name: looked at by tail_tick() */
+    unsigned rescans;      /* counted, for tail_prune() */
+    struct polled *polled; /* folders */
+    void *polled_by_path;  /* tsearch(3) tree */
+    int64_t next_poll;     /* ns, monotonic */
     struct missed *missed; /* generations to look for */
     size_t n_missed, room_missed;
     struct log_limit complaints[COMPLAINT_COUNT];
@@ -121,6 +124,18 @@ void tail_truncated(struct tail *tail, struct source *source, uint64_t size);
 /* A glob matches the path and nothing excludes it. */
 bool tail_matches(const struct tail *tail, const char *path);
 void tail_free_source(struct tail *tail, struct source *source);
+
+/* Looks at the file that has this name now, which a source has or tail_matches(). */
+void tail_look(struct tail *tail, const char *path);
+/* A glob_file_fn: looks at it if it is any of ours; arg is the tail. */
+void tail_on_file(const char *path, void *arg);
+
+/* tail_poll.c */
+/* Has the folder watched, or polled, or both; again at each rescan. */
+void tail_watch_folder(struct tail *tail, const char *folder, bool leaf);
+/* After a rescan: folders for which that was not asked again, or that can be watched now, are not polled any longer. */
+void tail_poll_sweep(struct tail *tail);
+void tail_poll_end(struct tail *tail);
 
 /* tail_open.c */
 /* Forgets the positions of files that were finished, closed, and are gone by now. */

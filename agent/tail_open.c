@@ -110,6 +110,7 @@ void tail_close(struct tail **tail_ptr)
     while (tail->sources != NULL)
         tail_free_source(tail, tail->sources);
     tail_forget_missed(tail);
+    tail_poll_end(tail);
     free(tail);
     *tail_ptr = NULL;
 }

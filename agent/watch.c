@@ -33,6 +33,8 @@ struct watch {
     struct folder **by_wd; /* chains; wd modulo size */
     size_t size;
     size_t count;
+    bool paused;
+    bool used_up; /* said; until a folder can be watched again */
     struct log_limit complaint;
     struct log_limit overflow;
 };
@@ -46,23 +48,29 @@ struct watch *watch_open(struct ev_loop *loop, watch_event_fn *event, void *arg)
         return NULL;
     watch->size = 256;
     watch->by_wd = (struct folder **)calloc(watch->size, sizeof(struct folder *));
-    watch->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    if (watch->fd == -1 || watch->by_wd == NULL) {
-        int saved = errno;
-        if (watch->fd != -1)
-            close(watch->fd);
-        free(watch->by_wd);
+    if (watch->by_wd == NULL) {
         free(watch);
-        errno = saved;
         return NULL;
     }
+    watch->fd = -1;
     watch->loop = loop;
     watch->event = event;
     watch->arg = arg;
-    ev_io_init(&watch->watcher, on_events, watch->fd, EV_READ);
+    ev_init(&watch->watcher, on_events);
     watch->watcher.data = watch;
-    ev_io_start(loop, &watch->watcher);
     return watch;
+}
+
+/* When the first folder is to be watched; tried again with each one. */
+static int begin(struct watch *watch)
+{
+    watch->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (watch->fd == -1)
+        return -1;
+    ev_io_set(&watch->watcher, watch->fd, EV_READ);
+    if (!watch->paused)
+        ev_io_start(watch->loop, &watch->watcher);
+    return 0;
 }
 
 void watch_close(struct watch **watch_ptr)
@@ -71,7 +79,8 @@ void watch_close(struct watch **watch_ptr)
     if (watch == NULL)
         return;
     ev_io_stop(watch->loop, &watch->watcher);
-    close(watch->fd);
+    if (watch->fd != -1)
+        close(watch->fd);
     for (size_t i = 0; i < watch->size; i++) {
         while (watch->by_wd[i] != NULL) {
             struct folder *folder = watch->by_wd[i];
@@ -86,9 +95,10 @@ void watch_close(struct watch **watch_ptr)
 
 void watch_pause(struct watch *watch, bool paused)
 {
+    watch->paused = paused;
     if (paused)
         ev_io_stop(watch->loop, &watch->watcher);
-    else
+    else if (watch->fd != -1)
         ev_io_start(watch->loop, &watch->watcher);
 }
 
@@ -122,14 +132,24 @@ static void grow(struct watch *watch)
 static void complain(struct watch *watch, const char *path, int error)
 {
     unsigned times;
-    if (error == ENOENT || error == ENOTDIR || !log_allowed(&watch->complaint, &times))
+    bool used_up = error == ENOSPC || error == EMFILE;
+    if (error == ENOENT || error == ENOTDIR || (used_up && watch->used_up))
+        return;
+    watch->used_up |= used_up;
+    if (!log_allowed(&watch->complaint, &times))
         return;
     if (error == ENOSPC)
+        log_error("watch",
+                  "the inotify watches of this user are used up: raise fs.inotify.max_user_watches "
+                  "(now %d); until then folders are polled path=%s times=%u",
+                  inotifytools_get_max_user_watches(), log_quote(path), times);
+    else if (error == EMFILE)
         log_error(
             "watch",
-            "the inotify watches of this user are used up: raise fs.inotify.max_user_watches "
-            "(now %d); until then folders are only looked at from time to time path=%s times=%u",
-            inotifytools_get_max_user_watches(), log_quote(path), times);
+            "no inotify instance is left for this user, or no open file for this process: raise "
+            "fs.inotify.max_user_instances (now %d) or LimitNOFILE=; until then all folders are "
+            "polled times=%u",
+            inotifytools_get_max_user_instances(), times);
     else
         log_warn("watch", "cannot watch a folder: %s path=%s times=%u", strerror(error),
                  log_quote(path), times);
@@ -137,7 +157,9 @@ static void complain(struct watch *watch, const char *path, int error)
 
 int watch_folder(struct watch *watch, const char *path, bool leaf)
 {
-    int wd = inotify_add_watch(watch->fd, path, (leaf ? MASK_LEAF : MASK_PARENT) | IN_MASK_ADD);
+    int wd = -1;
+    if (watch->fd != -1 || begin(watch) == 0)
+        wd = inotify_add_watch(watch->fd, path, (leaf ? MASK_LEAF : MASK_PARENT) | IN_MASK_ADD);
     if (wd == -1) {
         int saved = errno;
         complain(watch, path, saved);
@@ -158,6 +180,9 @@ int watch_folder(struct watch *watch, const char *path, bool leaf)
     *chain = folder;
     if (++watch->count > watch->size * 2)
         grow(watch);
+    if (watch->used_up)
+        log_info("watch", "there are inotify watches again path=%s", log_quote(path));
+    watch->used_up = false;
     log_debug("watch", "watching a folder path=%s", log_quote(path));
     return 0;
 }

@@ -12,14 +12,14 @@ struct watch;
 /* A path changed; mask as inotify(7) has it. path NULL: events were lost (IN_Q_OVERFLOW): look at everything. */
 typedef void watch_event_fn(const char *path, uint32_t mask, void *arg);
 
-struct watch *watch_open(struct ev_loop *loop, watch_event_fn *event,
-                         void *arg); /* NULL and errno */
+/* NULL: no memory. Without an inotify instance to be had, it watches nothing until there is one. */
+struct watch *watch_open(struct ev_loop *loop, watch_event_fn *event, void *arg);
 void watch_close(struct watch **watch);
 /* Stops and starts the delivery of events; the kernel keeps them. */
 void watch_pause(struct watch *watch, bool paused);
 
 /* Watches a folder; doing it again is cheap. With `leaf`, also for what is written to its files.
- * -1 and errno: ENOSPC when the user's watches are used up (logged, with what to raise). */
+ * -1 and errno: ENOSPC when the user's watches are used up, EMFILE when its instances are (logged, with what to raise). */
 int watch_folder(struct watch *watch, const char *path, bool leaf);
 
 #endif

@@ -35,7 +35,7 @@ struct worker {
     struct ev_timer gather; /* until then events are left to collect */
     struct ev_timer tick;
     struct ev_timer rescan;
-    struct ev_timer flush; /* until something that is held back is due */
+    struct ev_timer flush; /* until something that is held back, or a poll, is due */
     struct watch *watch;
     struct batch_pool pool;
     struct open_files files;
@@ -244,9 +244,12 @@ static void set_tick(struct worker *worker)
 static void set_flush(struct worker *worker)
 {
     int64_t at = INT64_MAX;
-    for (size_t i = 0; !atomic_load(&worker->stopped) && i < worker->n_streams; i++)
-        if (tail_flush_at(worker->streams[i].tail) < at)
-            at = tail_flush_at(worker->streams[i].tail);
+    for (size_t i = 0; !atomic_load(&worker->stopped) && i < worker->n_streams; i++) {
+        int64_t flush = tail_flush_at(worker->streams[i].tail);
+        int64_t poll = tail_poll_at(worker->streams[i].tail);
+        at = flush < at ? flush : at;
+        at = poll < at ? poll : at;
+    }
     ev_timer_stop(worker->loop, &worker->flush);
     if (at == INT64_MAX)
         return;
@@ -364,6 +367,9 @@ static void on_flush(struct ev_loop *loop, struct ev_timer *timer, int events)
     int64_t now = clock_monotonic();
     for (size_t i = 0; i < worker->n_streams; i++)
         tail_flush(worker->streams[i].tail, now);
+    for (size_t i = 0; i < worker->n_streams; i++)
+        tail_poll(worker->streams[i].tail, now);
+    rescan_if_wanted(worker);
     pump(worker);
 }
 
@@ -436,8 +442,7 @@ static int open_loop(struct worker *worker, struct error *error)
         return error_set(error, "cannot make an event loop: %s", strerror(errno));
     worker->watch = watch_open(worker->loop, on_event, worker);
     if (worker->watch == NULL)
-        return error_set(error, "cannot use inotify: %s%s", strerror(errno),
-                         errno == EMFILE ? "; raise fs.inotify.max_user_instances" : "");
+        return error_set(error, "out of memory");
     ev_async_init(&worker->wake, on_wake);
     ev_idle_init(&worker->more, on_more);
     ev_timer_init(&worker->gather, on_gathered, 0., 0.);

@@ -2,6 +2,7 @@
 
 #include "agent/log.h"
 #include "tests/agent/harness.h"
+#include "tests/agent/inotify_faults.h"
 
 #include <errno.h>
 #include <sys/inotify.h>
@@ -41,6 +42,7 @@ static int rig_setup(void **state)
 {
     struct rig *rig = (struct rig *)calloc(1, sizeof(*rig));
     assert_non_null(rig);
+    watches_left = instances_left = INT_MAX;
     rig->folder = harness_folder();
     rig->loop = ev_loop_new(0);
     rig->watch = watch_open(rig->loop, on_event, rig);
@@ -172,6 +174,46 @@ static void many_folders_are_told_apart(void **state)
     }
 }
 
+static void used_up_watches_are_an_error_until_there_are_some_again(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    assert_int_equal(mkdir(harness_path(rig->folder, "sub"), 0755), 0);
+    watches_left = 1;
+    assert_int_equal(watch_folder(rig->watch, rig->folder, true), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(watch_folder(rig->watch, harness_path(rig->folder, "sub"), true), -1);
+        assert_int_equal(errno, ENOSPC);
+    }
+    assert_int_equal(watch_folder(rig->watch, rig->folder, true), 0); /* it has one */
+    harness_put(harness_path(rig->folder, "sub/f"), "");
+    harness_put(harness_path(rig->folder, "f"), "");
+    assert_seen(rig, "f:CREATE");
+    watches_left = 1;
+    assert_int_equal(watch_folder(rig->watch, harness_path(rig->folder, "sub"), true), 0);
+    harness_put(harness_path(rig->folder, "sub/g"), "");
+    assert_seen(rig, "sub/g:CREATE");
+}
+
+static void without_an_instance_it_is_tried_again_with_each_folder(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    instances_left = 0;
+    watch_pause(rig->watch, true);
+    watch_pause(rig->watch, false);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(watch_folder(rig->watch, rig->folder, true), -1);
+        assert_int_equal(errno, EMFILE);
+    }
+    assert_seen(rig, "");
+    instances_left = 1;
+    watch_pause(rig->watch, true); /* stays paused when it begins */
+    assert_int_equal(watch_folder(rig->watch, rig->folder, true), 0);
+    harness_put(harness_path(rig->folder, "f"), "");
+    assert_seen(rig, "");
+    watch_pause(rig->watch, false);
+    assert_seen(rig, "f:CREATE");
+}
+
 #define RIG(test) cmocka_unit_test_setup_teardown(test, rig_setup, rig_teardown)
 
 int main(void)
@@ -185,6 +227,8 @@ int main(void)
         RIG(a_folder_made_anew_can_be_watched_anew),
         RIG(what_is_no_folder_is_an_error),
         RIG(many_folders_are_told_apart),
+        RIG(used_up_watches_are_an_error_until_there_are_some_again),
+        RIG(without_an_instance_it_is_tried_again_with_each_folder),
     };
     log_init(-1);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -67,6 +67,7 @@ class Agent:
         self.log = os.path.join(str(folder), f'{self.name}.log')
         self.log_start = 0  # where the present run's log begins
         self.process = None
+        self.wrapper = []  # a command that ends in exec "$@"
         self.peak = 0  # bytes, over all runs
 
     # ---- running ----
@@ -76,7 +77,7 @@ class Agent:
         self.setup.write(self.file)
         self.log_start = os.path.getsize(self.log) if os.path.exists(self.log) else 0
         with open(self.log, 'ab') as log:
-            self.process = subprocess.Popen([BINARY, 'run', '-c', self.file], stdin=subprocess.DEVNULL,
+            self.process = subprocess.Popen([*self.wrapper, BINARY, 'run', '-c', self.file], stdin=subprocess.DEVNULL,
                                             stdout=log, stderr=log)
         if wait:
             self.wait_for_log(r' info main: running', START_SECONDS)

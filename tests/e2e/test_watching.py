@@ -1,0 +1,143 @@
+"""What is noticed when inotify has no watches, loses events, or does not see a change at all."""
+import os
+import re
+import signal
+import subprocess
+import time
+from contextlib import contextmanager
+
+import pytest
+
+import oracle
+from agent import SLOW, tail_to
+from kafka import wait_until
+from oracle import Writer, compare
+
+FOLDERS = 12
+MAX_EVENTS = '/proc/sys/fs/inotify/max_queued_events'
+
+
+def limited(**limits):
+    """Runs a command in a user namespace of its own with these limits: nothing else on the machine feels them."""
+    writes = ' && '.join(f'echo {value} >/proc/sys/user/{name}' for name, value in limits.items())
+    return ['unshare', '-Ur', 'sh', '-c', f'{writes} && exec "$@"', 'sh']
+
+
+def raise_limit(pid, name, value):
+    subprocess.run(['nsenter', '-t', str(pid), '-U', '--preserve-credentials', 'sh', '-c',
+                    f'echo {value} >/proc/sys/user/{name}'], check=True)
+
+
+@contextmanager
+def queue_of(events):
+    """A length of inotify's queues that is taken when one is made: only for as long as an agent starts."""
+    with open(MAX_EVENTS) as file:
+        before = file.read()
+    try:
+        with open(MAX_EVENTS, 'w') as file:
+            file.write(str(events))
+        yield
+    finally:
+        with open(MAX_EVENTS, 'w') as file:
+            file.write(before)
+
+
+def inotify_watches(pid):
+    found = 0
+    for fd in os.listdir(f'/proc/{pid}/fdinfo'):
+        with open(f'/proc/{pid}/fdinfo/{fd}') as file:
+            found += file.read().count('inotify wd:')
+    return found
+
+
+def check_all(broker, topic, written, report, duplicates=0):
+    oracle.wait_for_lines(broker.client(), topic, sum(written.values()))
+    report(compare(written, oracle.read_topic(broker.client(), topic)).check(duplicates).text())
+
+
+@pytest.mark.parametrize('limits, setting, fallbacks', [
+    ({'max_inotify_watches': 8}, 'max_user_watches', True),
+    ({'max_inotify_instances': 0}, 'max_user_instances', True),
+    ({}, 'poll', False),
+], ids=['watches', 'instances', 'poll'])
+def test_without_watches_files_are_polled_and_nothing_is_lost(limits, setting, fallbacks, broker, agents, topic, logs,
+                                                              report):
+    folders = [logs / f'{i}' for i in range(FOLDERS)]
+    for folder in folders:
+        folder.mkdir()
+    tail = {'watch': 'poll'} if setting == 'poll' else {}
+    agent = agents(broker, {'app': tail_to(logs / '*' / '*.log', topic, rescan='1h', **tail)})
+    agent.wrapper = limited(**limits) if limits else []
+    agent.start()
+    assert inotify_watches(agent.process.pid) == limits.get('max_inotify_watches', 0)
+    writers = [Writer(folder / 'app.log', f'{i}', 300, rotate_every=1.3) for i, folder in enumerate(folders)]
+    for writer in writers:
+        writer.start()
+    agent.wait_read(5000)
+    written = {writer.src: writer.stop() for writer in writers}
+    late = logs / 'late'
+    late.mkdir()
+    oracle.write_file(late / 'app.log', 'late', 10)
+    written['late'] = 10
+    accounts = agent.wait_done(sum(written.values()))
+    accounts = agent.look()
+    assert accounts['app'].get('watch_fallbacks', 0) >= (FOLDERS - 8 if fallbacks else 0)
+    assert fallbacks or 'watch_fallbacks' not in accounts['app']
+    said = re.findall(r'error watch: .*', agent.log_text())
+    assert len(said) == fallbacks, said
+    assert not fallbacks or f'fs.inotify.{setting} (now ' in said[0]
+    agent.stop()
+    check_all(broker, topic, written, report)
+
+
+def test_watches_that_come_free_are_taken_at_the_next_rescan(broker, agents, topic, logs):
+    for i in range(FOLDERS):
+        (logs / f'{i}').mkdir()
+    agent = agents(broker, {'app': tail_to(logs / '*' / '*.log', topic, rescan='200ms')})
+    agent.wrapper = limited(max_inotify_watches=5)
+    agent.start()
+    assert inotify_watches(agent.process.pid) == 5
+    raise_limit(agent.process.pid, 'max_inotify_watches', 1000)
+    wait_until(lambda: inotify_watches(agent.process.pid) >= FOLDERS, 20 * SLOW, 'all folders watched')
+    agent.wait_for_log('there are inotify watches again')
+    oracle.write_file(logs / '11' / 'a.log', 'a', 10)
+    agent.wait_done(10)
+    agent.stop()
+
+
+def test_lost_events_are_counted_and_no_line_is_lost(broker, agents, topic, logs, report):
+    agent = agents(broker, {'app': tail_to(logs / '*.log', topic, rescan='1h')})
+    with queue_of(16):
+        agent.start()
+    written = {}
+    for round in range(3):
+        agent.process.send_signal(signal.SIGSTOP)
+        for i in range(100):
+            oracle.write_file(logs / f'{i}.log', f'{i}', 5, first=written.get(f'{i}', 0))
+            written[f'{i}'] = written.get(f'{i}', 0) + 5
+        if round > 0:
+            os.rename(logs / f'{round}.log', logs / f'{round}.log.1')
+        agent.process.send_signal(signal.SIGCONT)
+        agent.wait_done(sum(written.values()))
+    accounts = agent.stop()
+    assert accounts['app']['watch_overflows'] >= 3
+    check_all(broker, topic, written, report)
+
+
+def test_what_inotify_does_not_see_is_polled(broker, agents, topic, logs, tmp_path):
+    """On an overlay what is written below, not through it, is such a change: as another machine's on NFS."""
+    lower, upper, work = (tmp_path / name for name in ('lower', 'upper', 'work'))
+    for folder in (lower, upper, work):
+        folder.mkdir()
+    subprocess.run(['mount', '-t', 'overlay', 'overlay', '-o', f'lowerdir={lower},upperdir={upper},workdir={work}',
+                    str(logs)], check=True)
+    try:
+        agent = agents(broker, {'app': tail_to(logs / '*.log', topic, rescan='1h', watch='poll', poll='50ms')}).start()
+        for i in range(5):
+            oracle.write_file(upper / 'a.log', 'a', 10, first=10 * i)
+            agent.wait_done(10 * (i + 1))
+        agent.stop()
+    finally:
+        agent.finish()
+        subprocess.run(['umount', str(logs)], check=True)
+    compare({'a': 50}, oracle.read_topic(broker.client(), topic)).check()
