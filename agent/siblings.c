@@ -1,5 +1,6 @@
 #include "agent/siblings.h"
 
+#include "agent/link.h"
 #include "agent/source.h"
 
 #include <dirent.h>
@@ -56,10 +57,15 @@ int siblings_compare_folders(const char *a, const char *b)
     return order != 0 ? order : a_len < b_len ? -1 : a_len > b_len;
 }
 
+static const char *place_of(const struct sibling *sibling)
+{
+    return sibling->place == NULL ? sibling->path : sibling->place;
+}
+
 static int compare_folders(const void *a, const void *b)
 {
-    return siblings_compare_folders(((const struct sibling *)a)->path,
-                                    ((const struct sibling *)b)->path);
+    return siblings_compare_folders(place_of(*(struct sibling *const *)a),
+                                    place_of(*(struct sibling *const *)b));
 }
 
 static int compare_ids(const void *a, const void *b)
@@ -92,7 +98,7 @@ DIR *siblings_open_folder(const char *file, char *ret_folder)
 static void look_into(struct sibling **by_id, size_t n)
 {
     char folder[PATH_MAX], path[PATH_MAX + NAME_MAX + 2];
-    DIR *dir = siblings_open_folder(by_id[0]->path, folder);
+    DIR *dir = siblings_open_folder(place_of(by_id[0]), folder);
     if (dir == NULL)
         return;
     qsort(by_id, n, sizeof(struct sibling *), compare_ids);
@@ -107,6 +113,28 @@ static void look_into(struct sibling **by_id, size_t n)
         by_id[i]->looked = true;
 }
 
+static void look_into_all(struct sibling **some, size_t n)
+{
+    qsort(some, n, sizeof(struct sibling *), compare_folders);
+    for (size_t i = 0, end; i < n; i = end) {
+        for (end = i + 1; end < n; end++)
+            if (compare_folders(&some[i], &some[end]) != 0)
+                break;
+        look_into(some + i, end - i);
+    }
+}
+
+/* A file that was read through a symbolic link was renamed where it stands. */
+static bool is_linked(struct sibling *sibling)
+{
+    char end[PATH_MAX];
+    if (sibling->found != NULL || !link_end(sibling->path, end))
+        return false;
+    sibling->place = strdup(end);
+    sibling->looked = false;
+    return sibling->place != NULL;
+}
+
 void siblings_find(struct siblings *siblings, struct positions *positions, const char *stream,
                    siblings_wanted_fn *wanted, void *arg)
 {
@@ -115,27 +143,27 @@ void siblings_find(struct siblings *siblings, struct positions *positions, const
     positions_each_unclaimed(positions, stream, collect, &c);
     if (siblings->n == 0)
         return;
-    struct sibling **by_id = (struct sibling **)malloc(siblings->n * sizeof(struct sibling *));
-    if (by_id == NULL) {
+    struct sibling **some = (struct sibling **)malloc(siblings->n * sizeof(struct sibling *));
+    if (some == NULL) {
         siblings->failed = true;
         return;
     }
-    qsort(siblings->items, siblings->n, sizeof(struct sibling), compare_folders);
     for (size_t i = 0; i < siblings->n; i++)
-        by_id[i] = &siblings->items[i];
-    for (size_t i = 0, end; i < siblings->n; i = end) {
-        for (end = i + 1; end < siblings->n; end++)
-            if (compare_folders(by_id[i], by_id[end]) != 0)
-                break;
-        look_into(by_id + i, end - i);
-    }
-    free(by_id);
+        some[i] = &siblings->items[i];
+    look_into_all(some, siblings->n);
+    size_t n = 0;
+    for (size_t i = 0; i < siblings->n; i++)
+        if (is_linked(&siblings->items[i]))
+            some[n++] = &siblings->items[i];
+    look_into_all(some, n);
+    free(some);
 }
 
 void siblings_free(struct siblings *siblings)
 {
     for (size_t i = 0; i < siblings->n; i++) {
         free(siblings->items[i].path);
+        free(siblings->items[i].place);
         free(siblings->items[i].found);
     }
     free(siblings->items);

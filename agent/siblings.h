@@ -11,8 +11,9 @@ struct sibling {
     struct identity id;
     uint64_t offset; /* delivered of it */
     char *path;      /* its log's name */
-    char *found;     /* where it is now; NULL: not in its folder */
-    bool looked;     /* its folder could be read */
+    char *place;     /* its log is a symbolic link, and this is where that leads; else NULL */
+    char *found;     /* where it is now; NULL: not in its folder, nor in its place's */
+    bool looked;     /* these could be read */
 };
 
 struct siblings {

@@ -23,6 +23,7 @@ static int facts_of(int folder, const char *path, int flags, struct file_facts *
     struct statx stx;
     if (statx(folder, path, flags, STATX_BASIC_STATS | STATX_BTIME, &stx) == -1)
         return -1;
+    bool link = ret_facts->link;
     *ret_facts = (struct file_facts){
         .id = {.dev = (dev_t)(((uint64_t)stx.stx_dev_major << 32) | stx.stx_dev_minor),
                .ino = stx.stx_ino},
@@ -30,6 +31,7 @@ static int facts_of(int folder, const char *path, int flags, struct file_facts *
         .changed = (int64_t)stx.stx_mtime.tv_sec * 1000000000 + stx.stx_mtime.tv_nsec,
         .links = stx.stx_nlink,
         .regular = S_ISREG(stx.stx_mode),
+        .link = link || S_ISLNK(stx.stx_mode),
     };
     if ((stx.stx_mask & STATX_BTIME) != 0)
         ret_facts->id.birth = (int64_t)stx.stx_btime.tv_sec * 1000000000 + stx.stx_btime.tv_nsec;
@@ -38,11 +40,15 @@ static int facts_of(int folder, const char *path, int flags, struct file_facts *
 
 int file_facts(const char *path, struct file_facts *ret_facts)
 {
-    return facts_of(AT_FDCWD, path, 0, ret_facts);
+    ret_facts->link = false;
+    if (facts_of(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, ret_facts) == -1)
+        return -1;
+    return ret_facts->link ? facts_of(AT_FDCWD, path, 0, ret_facts) : 0;
 }
 
 int file_facts_fd(int fd, struct file_facts *ret_facts)
 {
+    ret_facts->link = false;
     return facts_of(fd, "", AT_EMPTY_PATH, ret_facts);
 }
 

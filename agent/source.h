@@ -84,6 +84,7 @@ struct file_facts {
     int64_t changed; /* ns since 1970: modified last */
     uint32_t links;
     bool regular;
+    bool link; /* the path is a symbolic link; also told when what it leads to can't be looked at */
 };
 int file_facts(const char *path, struct file_facts *ret_facts); /* -1 and errno */
 int file_facts_fd(int fd, struct file_facts *ret_facts);

@@ -300,12 +300,17 @@ void tail_look(struct tail *tail, const char *path)
 {
     struct file_facts facts;
     struct source *source = tail_by_path(tail, path);
-    if (file_facts(path, &facts) == -1) {
+    int error = file_facts(path, &facts) == -1 ? errno : 0;
+    if (facts.link || tail->links != NULL)
+        tail_follow_link(tail, path,
+                         facts.link && error != ELOOP &&
+                             tail_owns(path, tail->place.worker, tail->place.workers));
+    if (error != 0) {
         char what[128];
-        snprintf(what, sizeof(what), "cannot look at a file: %s", strerror(errno));
+        snprintf(what, sizeof(what), "cannot look at a file: %s", strerror(error));
         if (source != NULL)
             tail_clear_name(tail, source);
-        else if (errno != ENOENT && errno != ENOTDIR)
+        else if (error != ENOENT && error != ENOTDIR)
             tail_complain(tail, COMPLAINT_OPEN, what, path);
         return;
     }
@@ -337,10 +342,10 @@ static bool is_link(const char *path)
     return lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
 }
 
-static void modified(struct tail *tail, struct source *source, const char *path)
+void tail_modified(struct tail *tail, struct source *source)
 {
     if (source->fd == -1) {
-        tail_look(tail, path); /* should it be gone before it is opened, its size is known */
+        tail_look(tail, source->path); /* should it be gone before it is opened, its size is known */
         source->touched = !source->named;
         if (source->touched)
             return;
@@ -367,9 +372,11 @@ void tail_event(struct tail *tail, const char *path, uint32_t mask)
         tail->wants_rescan = true;
         return;
     }
+    if (tail->links != NULL)
+        tail_link_event(tail, path, mask);
     struct source *source = tail_by_path(tail, path);
     if (source != NULL && (mask & ~(uint32_t)IN_MODIFY) == 0)
-        modified(tail, source, path);
+        tail_modified(tail, source);
     else if (source != NULL || tail_matches(tail, path))
         tail_look(tail, path);
     else if ((mask & (IN_MOVED_TO | IN_CREATE)) != 0 && is_link(path))
@@ -406,6 +413,7 @@ void tail_rescan(struct tail *tail)
         if (source->named && source->looked != tail->rescans) /* not led to by a glob */
             tail_look(tail, source->path);
     }
+    tail_link_sweep(tail);
     if (tail->gathering)
         tail_order_found(tail);
     tail->gathering = false;

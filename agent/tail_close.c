@@ -124,8 +124,9 @@ void tail_close_idle(struct tail *tail)
 
 /* ---- a closed file has to be looked at, or read ---- */
 
-void tail_look_beside(struct tail *tail, const char *path)
+static void look_beside(const char *path, void *arg)
 {
+    struct tail *tail = (struct tail *)arg;
     char folder[PATH_MAX], name[PATH_MAX + NAME_MAX + 2];
     struct dirent *entry;
     size_t len = (size_t)(strrchr(path, '/') - path) + 1;
@@ -141,6 +142,12 @@ void tail_look_beside(struct tail *tail, const char *path)
         tail_look_for_ours(tail, name);
     }
     closedir(dir);
+}
+
+void tail_look_beside(struct tail *tail, const char *path)
+{
+    look_beside(path, tail);
+    tail_each_target(tail, path, look_beside, tail);
 }
 
 int tail_facts(struct tail *tail, const struct source *source, struct file_facts *ret_facts)

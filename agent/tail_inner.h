@@ -32,15 +32,18 @@ struct tail {
     struct source *first_waiting, **last_waiting; /* for a descriptor */
     bool started; /* the first look is over: what appears now is new */
     bool wants_rescan;
-    bool finding;          /* in tail_look_for_missed() */
-    bool gathering;        /* files are opened when all are found and in order */
-    bool has_strays;       /* rotated files were found whose log has no file of its own name */
-    unsigned nameless;     /* sources without a name: looked at by tail_tick() */
-    unsigned rescans;      /* counted, for tail_prune() */
-    struct polled *polled; /* folders */
-    void *polled_by_path;  /* tsearch(3) tree */
-    int64_t next_poll;     /* ns, monotonic */
-    struct missed *missed; /* generations to look for */
+    bool finding;       /* in tail_look_for_missed() */
+    bool gathering;     /* files are opened when all are found and in order */
+    bool has_strays;    /* rotated files were found whose log has no file of its own name */
+    unsigned nameless;  /* sources without a name: looked at by tail_tick() */
+    unsigned rescans;   /* counted, for tail_prune() */
+    struct link *links; /* symbolic ones that lead to logs */
+    void *links_by_path, *links_by_target; /* tsearch(3) trees */
+    unsigned polled_links;                 /* of these, not wholly watched */
+    struct polled *polled;                 /* folders */
+    void *polled_by_path;                  /* tsearch(3) tree */
+    int64_t next_poll;                     /* ns, monotonic */
+    struct missed *missed;                 /* generations to look for */
     size_t n_missed, room_missed;
     struct log_limit complaints[COMPLAINT_COUNT];
 };
@@ -125,6 +128,8 @@ void tail_truncated(struct tail *tail, struct source *source, uint64_t size);
 bool tail_matches(const struct tail *tail, const char *path);
 void tail_free_source(struct tail *tail, struct source *source);
 
+/* Its file was written to. */
+void tail_modified(struct tail *tail, struct source *source);
 /* Looks at the file that has this name now, which a source has or tail_matches(). */
 void tail_look(struct tail *tail, const char *path);
 /* A glob_file_fn: looks at it if it is any of ours; arg is the tail. */
@@ -136,6 +141,22 @@ void tail_watch_folder(struct tail *tail, const char *folder, bool leaf);
 /* After a rescan: folders for which that was not asked again, or that can be watched now, are not polled any longer. */
 void tail_poll_sweep(struct tail *tail);
 void tail_poll_end(struct tail *tail);
+
+/* tail_link.c */
+/* The path is looked at: what it leads to is watched if it is a symbolic link, and not any longer if it is none. */
+void tail_follow_link(struct tail *tail, const char *path, bool is_link);
+/* Something happened to what a link leads to, or not. */
+void tail_link_event(struct tail *tail, const char *path, uint32_t mask);
+/* The link that leads to this path, or NULL. */
+const char *tail_linked_log(const struct tail *tail, const char *target);
+/* Calls `each` for all paths that the link leads through. */
+typedef void tail_target_fn(const char *target, void *arg);
+void tail_each_target(const struct tail *tail, const char *log, tail_target_fn *each, void *arg);
+/* Looks at the links that can't be watched. */
+void tail_link_poll(struct tail *tail);
+/* After a rescan: links that are not there any more are forgotten. */
+void tail_link_sweep(struct tail *tail);
+void tail_link_end(struct tail *tail);
 
 /* tail_open.c */
 /* Forgets the positions of files that were finished, closed, and are gone by now. */

@@ -37,8 +37,12 @@ bool tail_rotation_base(const char *path, char *ret_base)
 
 const char *tail_log_of(struct tail *tail, const char *path, char *room)
 {
-    if (!tail_rotation_base(path, room) || !tail_matches(tail, room))
+    if (!tail_rotation_base(path, room))
         return path;
+    if (!tail_matches(tail, room)) {
+        const char *link = tail_linked_log(tail, room);
+        return link == NULL ? path : link;
+    }
     if (tail_newest(tail, room) != NULL || access(room, F_OK) == 0)
         return room;
     tail->has_strays = true;

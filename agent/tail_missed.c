@@ -89,16 +89,30 @@ static int add(struct tail *tail, const struct missed *missed)
     return 0;
 }
 
-void tail_find_missed(struct tail *tail, const char *log, int64_t after, int64_t before)
+struct births {
+    struct tail *tail;
+    int64_t after, before;
+};
+
+static void ask(const char *log, void *arg)
 {
-    /* What is found while looking asks for nothing more: it was found. */
-    if (after == 0 || before == 0 || tail->finding)
-        return;
-    struct missed missed = {strdup(log), after, before};
-    if (missed.log != NULL && add(tail, &missed) == 0)
+    const struct births *births = (const struct births *)arg;
+    struct missed missed = {strdup(log), births->after, births->before};
+    if (missed.log != NULL && add(births->tail, &missed) == 0)
         return;
     free(missed.log);
     log_error("tail", "out of memory: generations of a log may be missed path=%s", log_quote(log));
+}
+
+void tail_find_missed(struct tail *tail, const char *log, int64_t after, int64_t before)
+{
+    struct births births = {tail, after, before};
+    /* What is found while looking asks for nothing more: it was found. */
+    if (after == 0 || before == 0 || tail->finding)
+        return;
+    ask(log, &births);
+    tail_each_target(tail, log, ask,
+                     &births); /* its generations stand beside what a link leads to */
 }
 
 void tail_look_for_missed(struct tail *tail)

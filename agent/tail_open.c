@@ -111,6 +111,7 @@ void tail_close(struct tail **tail_ptr)
         tail_free_source(tail, tail->sources);
     tail_forget_missed(tail);
     tail_poll_end(tail);
+    tail_link_end(tail);
     free(tail);
     *tail_ptr = NULL;
 }

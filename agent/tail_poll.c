@@ -164,6 +164,8 @@ static void look_at_folder(struct tail *tail, struct polled *polled)
 
 static void look_at_files(struct tail *tail)
 {
+    if (tail->polled == NULL)
+        return;
     for (struct source *source = tail->sources, *next; source != NULL; source = next) {
         char folder[PATH_MAX];
         next = source->next;
@@ -179,7 +181,7 @@ static void look_at_files(struct tail *tail)
 
 int64_t tail_poll_at(const struct tail *tail)
 {
-    return tail->polled == NULL ? INT64_MAX : tail->next_poll;
+    return tail->polled == NULL && tail->polled_links == 0 ? INT64_MAX : tail->next_poll;
 }
 
 void tail_poll(struct tail *tail, int64_t now)
@@ -188,6 +190,7 @@ void tail_poll(struct tail *tail, int64_t now)
         return;
     tail->next_poll = now + tail->stream->config->tail.poll * NS_PER_MS;
     look_at_files(tail);
+    tail_link_poll(tail);
     for (struct polled *polled = tail->polled; polled != NULL; polled = polled->next)
         look_at_folder(tail, polled);
 }

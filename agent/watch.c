@@ -21,6 +21,8 @@
 struct folder {
     struct folder *next;
     int wd;
+    unsigned holds;
+    bool kept; /* by watch_folder(): for as long as it is there */
     char path[];
 };
 
@@ -34,6 +36,8 @@ struct watch {
     size_t size;
     size_t count;
     bool paused;
+    bool busy;    /* with an event: no folder is freed meanwhile, */
+    bool let_go;  /* but afterwards */
     bool used_up; /* said; until a folder can be watched again */
     struct log_limit complaint;
     struct log_limit overflow;
@@ -155,7 +159,16 @@ static void complain(struct watch *watch, const char *path, int error)
                  log_quote(path), times);
 }
 
-int watch_folder(struct watch *watch, const char *path, bool leaf)
+static struct folder *find(struct watch *watch, int wd, const char *path)
+{
+    struct folder *folder = *chain_of(watch, wd);
+    while (folder != NULL && (folder->wd != wd || strcmp(folder->path, path) != 0))
+        folder = folder->next;
+    return folder;
+}
+
+/* NULL and errno. */
+static struct folder *add(struct watch *watch, const char *path, bool leaf)
 {
     int wd = -1;
     if (watch->fd != -1 || begin(watch) == 0)
@@ -164,15 +177,15 @@ int watch_folder(struct watch *watch, const char *path, bool leaf)
         int saved = errno;
         complain(watch, path, saved);
         errno = saved;
-        return -1;
+        return NULL;
     }
-    for (struct folder *f = *chain_of(watch, wd); f != NULL; f = f->next)
-        if (f->wd == wd && strcmp(f->path, path) == 0)
-            return 0;
+    struct folder *folder = find(watch, wd, path);
+    if (folder != NULL)
+        return folder;
     size_t len = strlen(path);
-    struct folder *folder = (struct folder *)malloc(sizeof(*folder) + len + 1);
+    folder = (struct folder *)calloc(1, sizeof(*folder) + len + 1);
     if (folder == NULL)
-        return -1;
+        return NULL;
     folder->wd = wd;
     memcpy(folder->path, path, len + 1);
     struct folder **chain = chain_of(watch, wd);
@@ -184,7 +197,63 @@ int watch_folder(struct watch *watch, const char *path, bool leaf)
         log_info("watch", "there are inotify watches again path=%s", log_quote(path));
     watch->used_up = false;
     log_debug("watch", "watching a folder path=%s", log_quote(path));
+    return folder;
+}
+
+int watch_folder(struct watch *watch, const char *path, bool leaf)
+{
+    struct folder *folder = add(watch, path, leaf);
+    if (folder == NULL)
+        return -1;
+    folder->kept = true;
     return 0;
+}
+
+int watch_hold(struct watch *watch, const char *path, bool leaf)
+{
+    struct folder *folder = add(watch, path, leaf);
+    if (folder == NULL)
+        return -1;
+    folder->holds++;
+    return folder->wd;
+}
+
+static bool is_watched(struct watch *watch, int wd)
+{
+    for (struct folder *f = *chain_of(watch, wd); f != NULL; f = f->next)
+        if (f->wd == wd)
+            return true;
+    return false;
+}
+
+/* Frees the folders that nobody needs any more. */
+static void sweep(struct watch *watch)
+{
+    watch->let_go = false;
+    for (size_t i = 0; i < watch->size; i++) {
+        for (struct folder **at = &watch->by_wd[i]; *at != NULL;) {
+            struct folder *folder = *at;
+            if (folder->kept || folder->holds > 0) {
+                at = &folder->next;
+                continue;
+            }
+            *at = folder->next;
+            watch->count--;
+            if (!is_watched(watch, folder->wd)) /* it may have another path */
+                inotify_rm_watch(watch->fd, folder->wd);
+            free(folder);
+        }
+    }
+}
+
+void watch_let_go(struct watch *watch, int number, const char *path)
+{
+    struct folder *folder = find(watch, number, path);
+    if (folder == NULL || --folder->holds > 0 || folder->kept)
+        return; /* not there: the kernel has dropped it */
+    watch->let_go = true;
+    if (!watch->busy)
+        sweep(watch);
 }
 
 /* IN_IGNORED: the kernel has dropped the watch; the number may be used again. */
@@ -215,6 +284,7 @@ static void take_event(struct watch *watch, const struct inotify_event *event)
         watch->event(NULL, event->mask, watch->arg);
         return;
     }
+    watch->busy = true;
     for (struct folder *f = *chain_of(watch, event->wd), *next; f != NULL; f = next) {
         char path[PATH_MAX + NAME_MAX + 2];
         next = f->next;
@@ -225,8 +295,11 @@ static void take_event(struct watch *watch, const struct inotify_event *event)
         snprintf(path, sizeof(path), "%s%s%s", f->path, *name == '\0' ? "" : slash, name);
         watch->event(path, event->mask, watch->arg);
     }
+    watch->busy = false;
     if ((event->mask & IN_IGNORED) != 0)
         forget(watch, event->wd);
+    if (watch->let_go)
+        sweep(watch);
 }
 
 /* False: there is nothing more. */

@@ -21,5 +21,8 @@ void watch_pause(struct watch *watch, bool paused);
 /* Watches a folder; doing it again is cheap. With `leaf`, also for what is written to its files.
  * -1 and errno: ENOSPC when the user's watches are used up, EMFILE when its instances are (logged, with what to raise). */
 int watch_folder(struct watch *watch, const char *path, bool leaf);
+/* The same for as long as it is needed: returns a number for watch_let_go(), which is called as often. */
+int watch_hold(struct watch *watch, const char *path, bool leaf);
+void watch_let_go(struct watch *watch, int number, const char *path);
 
 #endif

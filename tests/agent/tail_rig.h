@@ -172,6 +172,26 @@ static inline void move(const struct rig *rig, const char *from, const char *to)
     assert_int_equal(rename(at(rig, from), at(rig, to)), 0);
 }
 
+/* Births are told apart: the clock of file times has moved on when a new file is younger. */
+static inline void next_birth(const struct rig *rig)
+{
+    struct file_facts first, next;
+    harness_put(at(rig, "clock"), "");
+    assert_int_equal(file_facts(at(rig, "clock"), &first), 0);
+    do {
+        assert_int_equal(unlink(at(rig, "clock")), 0);
+        harness_put(at(rig, "clock"), "");
+        assert_int_equal(file_facts(at(rig, "clock"), &next), 0);
+    } while (next.id.birth <= first.id.birth);
+    assert_int_equal(unlink(at(rig, "clock")), 0);
+}
+
+static inline void put_later(const struct rig *rig, const char *name, const char *text)
+{
+    next_birth(rig);
+    harness_put(at(rig, name), text);
+}
+
 #define RIG(test) cmocka_unit_test_setup_teardown(test, rig_setup, rig_teardown)
 
 #endif

@@ -191,6 +191,35 @@ static void files_of_folders_within_folders_are_looked_for_in_their_own(void **s
     }
 }
 
+static void a_file_that_was_read_through_a_link_is_found_where_that_leads(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    static const char *const folders[] = {"links", "pods", "more"};
+    for (size_t i = 0; i < ROWS(folders); i++)
+        assert_int_equal(mkdir(harness_path(rig->folder, folders[i]), 0755), 0);
+    assert_int_equal(symlink("../pods/0.log", harness_path(rig->folder, "links/a.log")), 0);
+    assert_int_equal(symlink("../more/0.log", harness_path(rig->folder, "links/b.log")), 0);
+    assert_int_equal(symlink("../none/0.log", harness_path(rig->folder, "links/c.log")), 0);
+    harness_put(harness_path(rig->folder, "pods/0.log"), "");
+    know(rig, "s", "links/a.log", 1);
+    know(rig, "s", "links/b.log", 2); /* dangling: the file is made */
+    assert_int_equal(mkdir(harness_path(rig->folder, "none"), 0755), 0);
+    know(rig, "s", "links/c.log", 3);
+    harness_remove(strdup(harness_path(rig->folder, "none")));
+    assert_int_equal(
+        rename(harness_path(rig->folder, "pods/0.log"), harness_path(rig->folder, "pods/0.log.1")),
+        0);
+    assert_int_equal(unlink(harness_path(rig->folder, "more/0.log")), 0);
+    siblings_find(&rig->siblings, rig->positions, "s", all, NULL);
+    const char *found = sibling_of(rig, "links/a.log")->found;
+    assert_non_null(found);
+    assert_non_null(strstr(found, "/links/../pods/0.log.1"));
+    assert_null(sibling_of(rig, "links/b.log")->found);
+    assert_true(sibling_of(rig, "links/b.log")->looked);
+    assert_null(sibling_of(rig, "links/c.log")->found);
+    assert_false(sibling_of(rig, "links/c.log")->looked); /* who knows what was in there */
+}
+
 static void folders_are_told_apart_and_stand_together(void **state)
 {
     (void)state;
@@ -214,6 +243,7 @@ int main(void)
         RIG(nothing_known_is_nothing_found),
         RIG(among_many_each_is_found),
         RIG(files_of_folders_within_folders_are_looked_for_in_their_own),
+        RIG(a_file_that_was_read_through_a_link_is_found_where_that_leads),
         cmocka_unit_test(folders_are_told_apart_and_stand_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

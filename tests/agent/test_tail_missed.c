@@ -3,26 +3,6 @@
 
 #include "tests/agent/tail_rig.h"
 
-/* Births are told apart: the clock of file times has moved on when a new file is younger. */
-static void next_birth(const struct rig *rig)
-{
-    struct file_facts first, next;
-    harness_put(at(rig, "clock"), "");
-    assert_int_equal(file_facts(at(rig, "clock"), &first), 0);
-    do {
-        assert_int_equal(unlink(at(rig, "clock")), 0);
-        harness_put(at(rig, "clock"), "");
-        assert_int_equal(file_facts(at(rig, "clock"), &next), 0);
-    } while (next.id.birth <= first.id.birth);
-    assert_int_equal(unlink(at(rig, "clock")), 0);
-}
-
-static void put_later(const struct rig *rig, const char *name, const char *text)
-{
-    next_birth(rig);
-    harness_put(at(rig, name), text);
-}
-
 /* a.log to a.log.1, b.log to b.log.1, …: each log twice, unseen. */
 static void rotate_twice(const struct rig *rig, const char *const *logs, size_t n)
 {

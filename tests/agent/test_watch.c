@@ -11,7 +11,9 @@ struct rig {
     char *folder;
     struct ev_loop *loop;
     struct watch *watch;
-    char seen[8192]; /* ` name:MASK` an event */
+    const char *let_go; /* if not NULL: the next event lets a hold on this folder go, */
+    int number;         /* which has this number */
+    char seen[8192];    /* ` name:MASK` an event */
 };
 
 static void on_event(const char *path, uint32_t mask, void *arg)
@@ -27,6 +29,9 @@ static void on_event(const char *path, uint32_t mask, void *arg)
     };
     struct rig *rig = (struct rig *)arg;
     size_t used = strlen(rig->seen), len = strlen(rig->folder);
+    if (rig->let_go != NULL)
+        watch_let_go(rig->watch, rig->number, rig->let_go);
+    rig->let_go = NULL;
     if (path != NULL)
         assert_memory_equal(path, rig->folder, len);
     for (size_t i = 0; i < ROWS(bits); i++)
@@ -214,6 +219,69 @@ static void without_an_instance_it_is_tried_again_with_each_folder(void **state)
     assert_seen(rig, "f:CREATE");
 }
 
+static void a_held_folder_is_watched_until_it_is_let_go_as_often(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    int number = watch_hold(rig->watch, rig->folder, true);
+    assert_int_not_equal(number, -1);
+    assert_int_equal(watch_hold(rig->watch, rig->folder, true), number);
+    watch_let_go(rig->watch, number, rig->folder);
+    harness_put(harness_path(rig->folder, "a"), "");
+    assert_seen(rig, "a:CREATE");
+    watch_let_go(rig->watch, number, rig->folder);
+    harness_put(harness_path(rig->folder, "b"), "");
+    assert_seen(rig, "");
+    watch_let_go(rig->watch, number, rig->folder); /* not there any more: nothing happens */
+    assert_int_equal(watch_hold(rig->watch, harness_path(rig->folder, "none"), true), -1);
+}
+
+static void what_is_watched_for_good_outlives_its_holds(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    assert_int_equal(symlink(".", harness_path(rig->folder, "link")), 0);
+    const char *link = harness_path(rig->folder, "link");
+    assert_int_equal(watch_folder(rig->watch, rig->folder, true), 0);
+    int number = watch_hold(rig->watch, rig->folder, true);
+    assert_int_equal(watch_hold(rig->watch, link, true), number); /* another path of the same */
+    harness_put(harness_path(rig->folder, "a"), "");
+    assert_seen(rig, "link/a:CREATE a:CREATE");
+    watch_let_go(rig->watch, number, rig->folder);
+    watch_let_go(rig->watch, number, link);
+    harness_put(harness_path(rig->folder, "b"), "");
+    assert_seen(rig, "b:CREATE");
+}
+
+static void a_folder_may_be_let_go_by_its_own_event(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    assert_int_equal(symlink(".", harness_path(rig->folder, "link")), 0);
+    const char *paths[] = {rig->folder, harness_path(rig->folder, "link")};
+    for (size_t i = 0; i < ROWS(paths);
+         i++) { /* of its two paths the one told first, or the one after it */
+        rig->number = watch_hold(rig->watch, paths[0], true);
+        assert_int_equal(watch_hold(rig->watch, paths[1], true), rig->number);
+        rig->let_go = paths[i];
+        harness_put(harness_path(rig->folder, "f"), "x");
+        ev_run(rig->loop, EVRUN_NOWAIT);
+        assert_non_null(strstr(rig->seen, "f:MODIFY"));
+        rig->seen[0] = '\0';
+        watch_let_go(rig->watch, rig->number, paths[1 - i]);
+        harness_put(harness_path(rig->folder, "f"), "y");
+        assert_seen(rig, "");
+    }
+}
+
+static void a_held_folder_that_is_gone_can_be_let_go(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    const char *sub = harness_path(rig->folder, "sub");
+    assert_int_equal(mkdir(sub, 0755), 0);
+    int number = watch_hold(rig->watch, sub, true);
+    assert_int_equal(rmdir(sub), 0);
+    assert_seen(rig, "sub:DELETE_SELF sub:IGNORED");
+    watch_let_go(rig->watch, number, sub);
+}
+
 #define RIG(test) cmocka_unit_test_setup_teardown(test, rig_setup, rig_teardown)
 
 int main(void)
@@ -227,6 +295,10 @@ int main(void)
         RIG(a_folder_made_anew_can_be_watched_anew),
         RIG(what_is_no_folder_is_an_error),
         RIG(many_folders_are_told_apart),
+        RIG(a_held_folder_is_watched_until_it_is_let_go_as_often),
+        RIG(what_is_watched_for_good_outlives_its_holds),
+        RIG(a_folder_may_be_let_go_by_its_own_event),
+        RIG(a_held_folder_that_is_gone_can_be_let_go),
         RIG(used_up_watches_are_an_error_until_there_are_some_again),
         RIG(without_an_instance_it_is_tried_again_with_each_folder),
     };

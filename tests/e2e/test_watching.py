@@ -141,3 +141,84 @@ def test_what_inotify_does_not_see_is_polled(broker, agents, topic, logs, tmp_pa
         agent.finish()
         subprocess.run(['umount', str(logs)], check=True)
     compare({'a': 50}, oracle.read_topic(broker.client(), topic)).check()
+
+
+class Pod:
+    """A container's log as Kubernetes keeps it: containers/x.log is a link to pods/x/0.log, and that one is the file, or a link to
+    docker/x/x.log. rotate() as kubelet does: renamed with the time, made anew. The writer keeps the file open until then."""
+
+    def __init__(self, logs, docker):
+        self.folders = [logs / name for name in ('containers', 'pods', 'docker')]
+        for folder in self.folders:
+            (folder / 'x').mkdir(parents=True)
+        self.link = self.folders[0] / 'x.log'
+        self.file = self.folders[2 if docker else 1] / 'x' / '0.log'
+        if docker:
+            os.symlink(self.file, self.folders[1] / 'x' / '0.log')
+        os.symlink(self.folders[1] / 'x' / '0.log', self.link)
+
+
+class KubeletWriter(Writer):
+    def rotate(self, file):
+        self.rotations += 1
+        os.rename(self.path, f'{self.path}.20250131-{self.rotations:06d}')
+        self.append(file, 20)
+        os.fsync(file.fileno())
+        file.close()
+        return open(self.path, 'ab', buffering=0)
+
+
+@pytest.mark.parametrize('docker', [False, True], ids=['cri', 'docker'])
+def test_links_into_unwatched_folders_are_followed_through_rotations_and_kills(docker, broker, agents, topic, logs, report):
+    """No rescan helps: what is noticed is noticed by events, also the pod that comes late."""
+    pod = Pod(logs, docker)
+    agent = agents(broker, {'app': tail_to(logs / 'containers' / '*.log', topic, rescan='1h')}).start()
+    with KubeletWriter(pod.file, 'x', 2000, rotate_every=0.7) as writer:
+        for _ in range(3):
+            agent.wait_read(3000)
+            agent.kill9()
+            before = writer.rotations
+            wait_until(lambda: writer.rotations >= before + 2, 20, 'two rotations')
+            agent.start()
+        before = agent.look()['app']['read']
+        agent.wait_read(before + 3000)
+        written = {'x': writer.stop()}
+    oracle.wait_for_lines(broker.client(), topic, written['x'])
+    agent.stop()
+    result = compare(written, oracle.read_topic(broker.client(), topic)).check(duplicates=30000)
+    report(f'{result.text()} rotations={writer.rotations}')
+
+
+def test_a_retargeted_link_and_a_late_target_are_noticed_by_events(broker, agents, topic, logs):
+    containers, pods = logs / 'containers', logs / 'pods'
+    for folder in (containers, pods / '0', pods / '1'):
+        folder.mkdir(parents=True)
+    agent = agents(broker, {'app': tail_to(containers / '*.log', topic, rescan='1h')}).start()
+    os.symlink('../pods/0/0.log', containers / 'x.log')  # dangling
+    oracle.write_file(pods / '0' / '0.log', 'a', 100)
+    agent.wait_done(100)
+    oracle.write_file(pods / '0' / '0.log', 'a', 100, first=100)
+    agent.wait_done(200)
+    oracle.write_file(pods / '0' / '0.log', 'a', 100, first=200)
+    oracle.write_file(pods / '1' / '0.log', 'a', 100, first=300)
+    os.symlink('../pods/1/0.log', containers / 'new')
+    os.rename(containers / 'new', containers / 'x.log')
+    agent.wait_done(400)
+    oracle.write_file(pods / '1' / '0.log', 'a', 100, first=400)
+    agent.wait_done(500)
+    agent.kill9()
+    oracle.write_file(pods / '1' / '0.log', 'a', 100, first=500)
+    agent.start().wait_done(100)
+    agent.stop()
+    compare({'a': 600}, oracle.read_topic(broker.client(), topic)).check(duplicates=500)
+
+
+def test_a_loop_of_links_is_said_once(broker, agents, topic, logs):
+    os.symlink('b.log', logs / 'a.log')
+    os.symlink('a.log', logs / 'b.log')
+    agent = agents(broker, {'app': tail_to(logs / '*.log', topic, rescan='50ms')}).start()
+    oracle.write_file(logs / 'c.log', 'c', 10)
+    agent.wait_done(10)
+    agent.stop()
+    assert len(re.findall('Too many levels of symbolic links', agent.log_text())) == 1
+    compare({'c': 10}, oracle.read_topic(broker.client(), topic)).check()
