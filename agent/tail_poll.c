@@ -91,6 +91,8 @@ void tail_watch_folder(struct tail *tail, const char *folder, bool leaf)
     bool fallback = mode != WATCH_POLL && !watched;
     if (fallback && !falls_back(folder, leaf, errno))
         return;
+    if (mode == WATCH_POLL && access(folder, X_OK) == -1 && errno == EACCES)
+        tail_complain(tail, COMPLAINT_OPEN, "cannot look into a folder: Permission denied", folder);
     const char *remote = watched && mode == WATCH_AUTO ? remote_name(folder) : NULL;
     if (watched && remote == NULL)
         return; /* if it was polled before, tail_poll_sweep() ends that */

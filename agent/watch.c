@@ -11,8 +11,9 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
-#define READS_MAX   64 /* of 32 KiB: more than the kernel queues by default */
-#define MASK_PARENT (IN_CREATE | IN_MOVED_TO | IN_ONLYDIR)
+#define READS_MAX 64 /* of 32 KiB: more than the kernel queues by default */
+#define MASK_PARENT \
+    (IN_CREATE | IN_MOVED_TO | IN_ATTRIB | IN_ONLYDIR) /* a folder may be opened to us */
 #define MASK_LEAF                                                                  \
     (IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_MODIFY | IN_ATTRIB | \
      IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)

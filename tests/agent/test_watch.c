@@ -103,6 +103,8 @@ static void of_a_folder_on_the_way_only_what_comes_is_seen(void **state)
     assert_int_equal(unlink(harness_path(rig->folder, "f")), 0);
     assert_int_equal(rename(harness_path(rig->folder, "sub"), harness_path(rig->folder, "sub2")), 0);
     assert_seen(rig, "sub:CREATE f:CREATE sub2:TO");
+    assert_int_equal(chmod(harness_path(rig->folder, "sub2"), 0700), 0);
+    assert_seen(rig, "sub2:ATTRIB");
 }
 
 static void watching_again_adds_and_never_takes_away(void **state)

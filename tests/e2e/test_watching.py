@@ -1,15 +1,16 @@
 """What is noticed when inotify has no watches, loses events, or does not see a change at all."""
 import os
 import re
+import shutil
 import signal
 import subprocess
-import time
+import tempfile
 from contextlib import contextmanager
 
 import pytest
 
 import oracle
-from agent import SLOW, tail_to
+from agent import SLOW, Agent, Setup, tail_to
 from kafka import wait_until
 from oracle import Writer, compare
 
@@ -222,3 +223,53 @@ def test_a_loop_of_links_is_said_once(broker, agents, topic, logs):
     agent.stop()
     assert len(re.findall('Too many levels of symbolic links', agent.log_text())) == 1
     compare({'c': 10}, oracle.read_topic(broker.client(), topic)).check()
+
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def nobody(broker):
+    """nobody(tail) makes an agent that is not root, and the folder of its logs. pytest's own folders are closed to it."""
+    folder = tempfile.mkdtemp(prefix='splashdam-nobody-')
+    os.chmod(folder, 0o755)
+    os.mkdir(os.path.join(folder, 'logs'))
+    made = []
+
+    def make(topic, pattern, **tail):
+        setup = Setup(broker, {'app': tail_to(os.path.join(folder, 'logs', pattern), topic, **tail)},
+                      os.path.join(folder, 'state'))
+        made.append(Agent(folder, setup))
+        made[0].wrapper = ['setpriv', f'--reuid={NOBODY}', f'--regid={NOBODY}', '--clear-groups']
+        os.mkdir(setup.state, 0o700)
+        os.chown(setup.state, NOBODY, NOBODY)
+        return made[0], os.path.join(folder, 'logs')
+
+    yield make
+    for agent in made:
+        agent.finish()
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize('watch', ['auto', 'poll'])
+@pytest.mark.parametrize('what', ['file', 'folder'])
+def test_what_may_be_read_later_is_read_from_its_beginning(what, watch, broker, nobody, topic):
+    agent, logs = nobody(topic, '*/*.log', watch=watch, start='end', rescan='1h' if watch == 'auto' else '200ms')
+    folder, file = os.path.join(logs, 'x'), os.path.join(logs, 'x', 'a.log')
+    closed = file if what == 'file' else folder
+    os.mkdir(folder)
+    oracle.write_file(file, 'a', 10)
+    os.chmod(closed, 0o000)
+    agent.start()
+    os.mkdir(os.path.join(logs, 'open'))
+    oracle.write_file(os.path.join(logs, 'open', 'b.log'), 'b', 10)
+    agent.wait_done(10)
+    said = re.findall(r'warn .*Permission denied.* path="([^"]*)"', agent.log_text())
+    assert said == [closed], agent.log_text()
+    oracle.write_file(file, 'a', 10, first=10)
+    os.chmod(closed, 0o755)
+    agent.wait_done(30)
+    oracle.write_file(file, 'a', 10, first=20)
+    agent.wait_done(40)
+    agent.stop()
+    compare({'a': 30, 'b': 10}, oracle.read_topic(broker.client(), topic)).check()
