@@ -45,6 +45,8 @@ bool tail_restless(const struct tail *tail);
 int64_t tail_poll_at(const struct tail *tail);
 /* Looks at the folders that can't be watched and the files in them, if it is time. */
 void tail_poll(struct tail *tail, int64_t now);
+/* When tail_flush() or tail_poll() is to be called. */
+int64_t tail_due_at(const struct tail *tail);
 /* Was a rescan asked for, by an event? Reading this answers it. */
 bool tail_wants_rescan(struct tail *tail);
 

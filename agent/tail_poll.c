@@ -186,6 +186,12 @@ int64_t tail_poll_at(const struct tail *tail)
     return tail->polled == NULL && tail->polled_links == 0 ? INT64_MAX : tail->next_poll;
 }
 
+int64_t tail_due_at(const struct tail *tail)
+{
+    int64_t flush = tail_flush_at(tail), poll = tail_poll_at(tail);
+    return flush < poll ? flush : poll;
+}
+
 void tail_poll(struct tail *tail, int64_t now)
 {
     if (now < tail_poll_at(tail))

@@ -244,12 +244,9 @@ static void set_tick(struct worker *worker)
 static void set_flush(struct worker *worker)
 {
     int64_t at = INT64_MAX;
-    for (size_t i = 0; !atomic_load(&worker->stopped) && i < worker->n_streams; i++) {
-        int64_t flush = tail_flush_at(worker->streams[i].tail);
-        int64_t poll = tail_poll_at(worker->streams[i].tail);
-        at = flush < at ? flush : at;
-        at = poll < at ? poll : at;
-    }
+    for (size_t i = 0; !atomic_load(&worker->stopped) && i < worker->n_streams; i++)
+        if (tail_due_at(worker->streams[i].tail) < at)
+            at = tail_due_at(worker->streams[i].tail);
     ev_timer_stop(worker->loop, &worker->flush);
     if (at == INT64_MAX)
         return;
