@@ -1,6 +1,7 @@
 #include "agent/source.h"
 
 #include "agent/clock.h"
+#include "agent/encode.h"
 #include "agent/lines.h"
 #include "agent/stream.h"
 
@@ -244,10 +245,30 @@ static int split_lines(struct source *source, struct batch_private *batch, struc
     return 0;
 }
 
+/* Encoded while there are batches with lines of it: an idle source does not need it. */
+static int make_json(struct source *source)
+{
+    struct slice host = source->stream->host, path = source->origin.path;
+    if (source->origin.json.ptr != NULL || source->stream->raw)
+        return 0;
+    char *json = (char *)malloc(encode_origin_room(host, path) + 1);
+    if (json == NULL)
+        return -1;
+    source->origin.json = slice_of(json, encode_origin(json, host, path));
+    return 0;
+}
+
+void source_forget_json(struct source *source)
+{
+    free((void *)(uintptr_t)source->origin.json.ptr);
+    source->origin.json = (struct slice){0};
+}
+
 static int take_lines(struct source *source, struct batch_pool *pool, struct batch_private *batch,
                       struct lines *lines, struct arena *arena, bool flush)
 {
-    struct range *range = batch_add_range(pool, batch, &source->origin);
+    struct range *range =
+        make_json(source) == -1 ? NULL : batch_add_range(pool, batch, &source->origin);
     if (range == NULL) {
         errno = ENOMEM;
         return -1;

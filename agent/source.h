@@ -34,41 +34,41 @@ enum source_begin { BEGUN, BEGIN_AT_START, BEGIN_AT_END, BEGIN_RESUME };
 
 struct source {
     struct stream *stream;
-    char *path; /* where it is now, as far as known; also its node's key in the tail's tree */
-    int fd;     /* -1: closed, and opened again by path when it has to be read */
+    char *path; /* where it is now, as far as known; also its node's key in the tail's tree; may be the position's text */
     struct identity id;
     struct position *position;
-    struct origin origin; /* path: under which it is shipped, the log's name */
+    struct origin origin; /* path: under which it is shipped, the log's name; the position's text */
     uint64_t offset;      /* of the next byte to read */
-    bool cut;             /* offset stands inside a line of which the beginning was shipped */
     size_t scanned;       /* bytes behind offset that were looked through and are left there */
-    bool held;            /* whole lines are among them */
-    bool holding;         /* in the tail's list of those that are flushed some time */
-    uint8_t flush;        /* enum source_flush */
     uint64_t read_to;     /* what was read, and is left behind the offset, ends there */
     int64_t grown_at;     /* ns, monotonic: when the file was last seen to grow */
     struct source *next_holding;
     struct framing *framing; /* NULL: the stream has no frame */
-    size_t want;    /* bytes of the next read; grows for long lines, shrinks for many short ones */
-    uint32_t epoch; /* truncations seen */
+    size_t want; /* bytes of the next read; grows for long lines, shrinks for many short ones */
     struct content_hash head; /* seen again when it has rested */
     struct content_hash tail; /* of the bytes before offset: seen again at each read */
     struct range *first;      /* ranges not finished, or behind one that is not */
     struct range **last;
 
-    bool rested;     /* read to its end: whoever writes may have truncated it since */
-    bool ready;      /* in the tail's queue */
-    bool named;      /* path is its name and stands in the tail's tree */
+    int fd;          /* -1: closed, and opened again by path when it has to be read */
+    uint32_t epoch;  /* truncations seen */
     unsigned looked; /* the tail's rescan in which it was looked at last */
-    bool failed;     /* reading failed: not again before the next event or rescan */
-    bool waiting;    /* ready, in the tail's queue of those that wait for a descriptor */
-    bool idle;       /* open and could be closed: in the worker's list of these */
-    bool touched;    /* written to while closed, and gone before its size was seen */
-    bool gone;       /* closed for good: only what is in flight is awaited */
-    bool unlinked;   /* known to be deleted, not only moved out of sight */
     enum source_begin begin;
-    uint64_t seen;   /* its size when it was looked at last */
-    int64_t changed; /* ns since 1970: modified last, when it was found */
+    uint8_t flush;     /* enum source_flush */
+    bool cut : 1;      /* offset stands inside a line of which the beginning was shipped */
+    bool held : 1;     /* whole lines are among those scanned */
+    bool holding : 1;  /* in the tail's list of those that are flushed some time */
+    bool rested : 1;   /* read to its end: whoever writes may have truncated it since */
+    bool ready : 1;    /* in the tail's queue */
+    bool named : 1;    /* path is its name and stands in the tail's tree */
+    bool failed : 1;   /* reading failed: not again before the next event or rescan */
+    bool waiting : 1;  /* ready, in the tail's queue of those that wait for a descriptor */
+    bool idle : 1;     /* open and could be closed: in the worker's list of these */
+    bool touched : 1;  /* written to while closed, and gone before its size was seen */
+    bool gone : 1;     /* closed for good: only what is in flight is awaited */
+    bool unlinked : 1; /* known to be deleted, not only moved out of sight */
+    uint64_t seen;     /* its size when it was looked at last */
+    int64_t changed;   /* ns since 1970: modified last, when it was found */
     struct source *idle_older, *idle_newer;
     struct source *next_ready;
     struct source *next, **link; /* of all sources of the tail */
@@ -127,6 +127,9 @@ enum source_read {
 /* Reads once, appends what it holds to the batch as records and one range. */
 enum source_read source_read(struct source *source, struct batch_pool *pool,
                              struct batch_private *batch, int64_t time);
+
+/* What its records' JSON has of it; made anew when it is read. Not while a batch with lines of it is being encoded. */
+void source_forget_json(struct source *source);
 
 /* The batch is on its way: its range goes to the source's FIFO. */
 void source_commit_range(struct range *range);

@@ -1,7 +1,6 @@
 #include "agent/tail.h"
 
 #include "agent/clock.h"
-#include "agent/encode.h"
 #include "agent/glob.h"
 #include "agent/tail_inner.h"
 
@@ -17,12 +16,6 @@
 #define PRUNE_EVERY 60 /* rescans */
 
 /* ---- sources come and go ---- */
-
-static void free_origin(struct source *source)
-{
-    free((void *)(uintptr_t)source->origin.json.ptr);
-    free((void *)(uintptr_t)source->origin.path.ptr);
-}
 
 void tail_free_source(struct tail *tail, struct source *source)
 {
@@ -46,24 +39,24 @@ void tail_free_source(struct tail *tail, struct source *source)
         positions_release(tail->place.positions, source->position);
     tail_close_file(tail, source);
     tail_free_framing(source);
-    free_origin(source);
-    free(source->path);
+    source_forget_json(source);
+    if (source->path != source->origin.path.ptr)
+        free(source->path);
     free(source);
 }
 
-int tail_set_origin(struct tail *tail, struct source *source)
+void tail_forget_source(struct tail *tail, struct source *source)
 {
-    struct slice host = tail->stream->host;
-    struct slice path = slice_str(source->position->path);
-    free_origin(source);
-    char *copy = strdup(source->position->path);
-    char *json = (char *)malloc(encode_origin_room(host, path) + 1);
-    source->origin.path = slice_of(copy, path.len);
-    source->origin.json = slice_of(json, 0);
-    if (copy == NULL || json == NULL)
-        return -1;
-    source->origin.json.len = encode_origin(json, host, path);
-    return 0;
+    struct position *position = source->position;
+    source->position = NULL;
+    tail_free_source(tail, source); /* it has texts of the position */
+    positions_forget(tail->place.positions, &position);
+}
+
+void tail_set_origin(struct source *source)
+{
+    source_forget_json(source);
+    source->origin.path = slice_str(source->position->path);
 }
 
 static struct source *source_new(struct tail *tail, const char *path, const struct identity *id,
@@ -81,9 +74,10 @@ static struct source *source_new(struct tail *tail, const char *path, const stru
     source->position = position;
     source->last = &source->first;
     source->want = tail->stream->read_size;
-    source->path = strdup(path);
-    if (source->path == NULL || tail_set_origin(tail, source) == -1 ||
-        tail_add_framing(tail, source) == -1 || tail_add_id(tail, source) == -1) {
+    tail_set_origin(source);
+    source->path = tail_copy_path(source, path);
+    if (source->path == NULL || tail_add_framing(tail, source) == -1 ||
+        tail_add_id(tail, source) == -1) {
         tail_free_source(tail, source);
         return NULL;
     }

@@ -61,6 +61,8 @@ int tail_set_newest(struct tail *tail, struct source *source);
 void tail_unset_newest(struct tail *tail, struct source *source);
 /* Gives the source its name, taking it from whoever has it. */
 void tail_set_name(struct tail *tail, struct source *source, const char *path);
+/* For source->path: the position's own text where it is the same. */
+char *tail_copy_path(const struct source *source, const char *path);
 /* It has no name any more; path stays, for people. */
 void tail_clear_name(struct tail *tail, struct source *source);
 
@@ -120,13 +122,15 @@ void tail_look_for_ours(struct tail *tail, const char *path);
 /* Opens a generation that is not being read yet. NULL: not now, or another worker has it. */
 struct source *tail_open_generation(struct tail *tail, const char *path,
                                     const struct file_facts *facts);
-/* What its records say of where they come from, by the name of its position. -1: no memory. */
-int tail_set_origin(struct tail *tail, struct source *source);
+/* What its records say of where they come from, by the name of its position. */
+void tail_set_origin(struct source *source);
 void tail_complain(struct tail *tail, enum complaint kind, const char *what, const char *path);
 void tail_truncated(struct tail *tail, struct source *source, uint64_t size);
 /* A glob matches the path and nothing excludes it. */
 bool tail_matches(const struct tail *tail, const char *path);
 void tail_free_source(struct tail *tail, struct source *source);
+/* With its position. */
+void tail_forget_source(struct tail *tail, struct source *source);
 
 /* Its file was written to. */
 void tail_modified(struct tail *tail, struct source *source);

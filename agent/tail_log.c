@@ -132,10 +132,17 @@ static int bring_home(struct tail *tail, struct source *stray)
     const char *log = tail_log_of(tail, stray->position->path, room);
     if (log == stray->position->path)
         return 0;
+    if (stray->path == stray->origin.path.ptr) { /* the same key, in memory of its own */
+        char *path = strdup(stray->path);
+        if (path == NULL)
+            return -1;
+        stray->path = path;
+    }
     tail_unset_newest(tail, stray);
     if (positions_rename(tail->place.positions, stray->position, log) == -1)
         return -1;
-    return tail_set_origin(tail, stray);
+    tail_set_origin(stray);
+    return 0;
 }
 
 int tail_order_generations(struct tail *tail)

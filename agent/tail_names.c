@@ -43,18 +43,23 @@ void tail_clear_name(struct tail *tail, struct source *source)
     source->quiet_since = clock_monotonic();
 }
 
+char *tail_copy_path(const struct source *source, const char *path)
+{
+    char *log = source->position->path;
+    return strcmp(log, path) == 0 ? log : strdup(path);
+}
+
 void tail_set_name(struct tail *tail, struct source *source, const char *path)
 {
     struct source *other = tail_by_path(tail, path);
-    char *copy = strdup(path);
-    if (other == source || copy == NULL) {
-        free(copy);
+    char *copy = other == source ? NULL : tail_copy_path(source, path);
+    if (copy == NULL)
         return;
-    }
     if (other != NULL)
         tail_clear_name(tail, other);
     tail_clear_name(tail, source);
-    free(source->path);
+    if (source->path != source->origin.path.ptr)
+        free(source->path);
     source->path = copy;
     source->named = tsearch(source, &tail->by_path, compare_path) != NULL;
     tail->nameless -= source->named;

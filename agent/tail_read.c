@@ -235,6 +235,8 @@ void tail_finished(struct batch_private *batch)
         next = range->batch_next;
         if (source->first == range && source_advance(source, tail->place.pool, &mark))
             positions_set(tail->place.positions, source->position, &mark);
+        if (source->first == NULL)
+            source_forget_json(source);
         tail_note_idle(tail, source);
     }
     batch->ranges = NULL;

@@ -19,8 +19,9 @@ static void finish(struct tail *tail, struct source *source, const struct file_f
              gone ? "a deleted" : "a renamed", log_quote(source->path), (uintmax_t)source->id.ino,
              (uintmax_t)source->offset);
     if (gone)
-        positions_forget(tail->place.positions, &source->position);
-    tail_free_source(tail, source);
+        tail_forget_source(tail, source);
+    else
+        tail_free_source(tail, source);
 }
 
 /* ---- those that were closed when they lost it ---- */
@@ -64,8 +65,9 @@ static void tick_closed(struct tail *tail, struct source *source, char looked[PA
     log_info("tail", "finished with a file that is gone path=%s inode=%ju offset=%ju",
              log_quote(source->path), (uintmax_t)source->id.ino, (uintmax_t)source->offset);
     if (source->unlinked)
-        positions_forget(tail->place.positions, &source->position);
-    tail_free_source(tail, source);
+        tail_forget_source(tail, source);
+    else
+        tail_free_source(tail, source);
 }
 
 /* ---- too much to be kept ---- */

@@ -5,7 +5,7 @@ Run through tests/bench/idle.sh (or `make bench`). No broker is needed: the agen
 
     idle      10,000 files with a line each, all delivered: CPU, sleeps of the agent's own threads (librdkafka's are named
               rdk:…) and memory, over IDLE_SECONDS
-    memory    resident bytes a file: the difference to an agent with 100 files, divided
+    memory    resident bytes a file: the difference to an agent with 100 files and as many lines, divided
     start     50,000 files that were delivered to their ends before: from exec() to the end of the first look, when all are
               as they were; when all were rotated; when all are gone
 
@@ -121,19 +121,19 @@ class Agent:
                    if not self.status('Name', task).startswith('rdk:'))
 
 
-def make_files(folder, count):
+def make_files(folder, count, lines=1):
     """Names as long as those of a container's log."""
     os.makedirs(os.path.join(folder, 'logs'))
     for i in range(count):
         with open(os.path.join(folder, 'logs', 'application-%05d.instance-%032x.log' % (i, i)), 'w') as file:
-            file.write('a line of file number %d\n' % i)
+            file.write('a line of file number %d\n' % i * lines)
 
 
 def measure_idle(folder, count):
     """Resident bytes when everything is delivered; CPU and sleeps afterwards."""
-    make_files(folder, count)
+    make_files(folder, count, FILES // count)
     with Agent(folder, count) as agent:
-        agent.wait_delivered(count)
+        agent.wait_delivered(FILES // count * count)
         time.sleep(3)  # positions are saved, timers have run out
         resident = agent.resident()
         if count == FEW:
