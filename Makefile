@@ -6,7 +6,7 @@
 #   model      random file operations against a model for MODEL_SECONDS (60); MODEL_SEED repeats a round
 #   soak       the same for SOAK_SECONDS (0: until it is stopped), each seed printed
 #   demo       shows the agent at work; DEMO_SECONDS=0 keeps going until Ctrl-C
-#   bench      speed and memory beside a bare librdkafka loop
+#   bench      speed and memory beside a bare librdkafka loop; what idle files and starts with many files cost
 #   lint       formatting, static analysis, the project's own rules
 #   fuzz       runs every fuzz target for FUZZ_SECONDS (30) with libFuzzer
 #   docs       generates the configuration reference and the JSON Schema

@@ -140,7 +140,9 @@ static const struct option tail_options[] = {
      .type = OPTION_TIME,
      .offset = offsetof(struct config_tail, rescan),
      .fallback = "10s",
-     .help = "How often to look at all folders, beside the notifications that the kernel gives.",
+     .help = "How often to look at all folders and files, beside the notifications that the kernel "
+             "gives. While nothing "
+             "happens at all, up to 16 times as rarely.",
      .min = 10,
      .max = 1 * DAYS},
     {.name = "encoding",

@@ -152,6 +152,7 @@ void tail_begin(struct tail *tail, struct source *source)
 void tail_complain(struct tail *tail, enum complaint kind, const char *what, const char *path)
 {
     unsigned times;
+    tail->stirred = true;
     if (log_allowed(&tail->complaints[kind], &times))
         log_warn("tail", "%s path=%s stream=%s times=%u", what, log_quote(path),
                  tail->stream->config->name, times);

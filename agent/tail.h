@@ -38,6 +38,8 @@ void tail_close(struct tail **tail);
 void tail_event(struct tail *tail, const char *path, uint32_t mask);
 /* Looks at everything: folders and files that appeared or changed unseen. */
 void tail_rescan(struct tail *tail);
+/* The same every tail.rescan, but less and less often while nothing happens. */
+void tail_look_regularly(struct tail *tail);
 /* Looks at files that have lost their name; to be called about once a second while tail_restless(). */
 void tail_tick(struct tail *tail);
 bool tail_restless(const struct tail *tail);

@@ -32,12 +32,15 @@ struct tail {
     struct source *first_waiting, **last_waiting; /* for a descriptor */
     bool started; /* the first look is over: what appears now is new */
     bool wants_rescan;
-    bool finding;       /* in tail_look_for_missed() */
-    bool gathering;     /* files are opened when all are found and in order */
-    bool has_strays;    /* rotated files were found whose log has no file of its own name */
-    unsigned nameless;  /* sources without a name: looked at by tail_tick() */
-    unsigned rescans;   /* counted, for tail_prune() */
-    struct link *links; /* symbolic ones that lead to logs */
+    bool stirred; /* something happened, or could not be done, since the last look at everything */
+    unsigned looks_to_skip; /* of the regular ones, */
+    unsigned pause;         /* and how many were to be skipped at the last one */
+    bool finding;           /* in tail_look_for_missed() */
+    bool gathering;         /* files are opened when all are found and in order */
+    bool has_strays;        /* rotated files were found whose log has no file of its own name */
+    unsigned nameless;      /* sources without a name: looked at by tail_tick() */
+    unsigned rescans;       /* counted, for tail_prune() */
+    struct link *links;     /* symbolic ones that lead to logs */
     void *links_by_path, *links_by_target; /* tsearch(3) trees */
     unsigned polled_links;                 /* of these, not wholly watched */
     struct polled *polled;                 /* folders */

@@ -37,6 +37,7 @@ void tail_clear_name(struct tail *tail, struct source *source)
     if (!source->named)
         return;
     tdelete(source, &tail->by_path, compare_path);
+    tail->stirred = true;
     source->named = false;
     tail_note_idle(tail, source);
     tail->nameless++;

@@ -89,6 +89,7 @@ void tail_watch_folder(struct tail *tail, const char *folder, bool leaf)
     int mode = tail->stream->config->tail.watch;
     bool watched = mode != WATCH_POLL && watch_folder(tail->place.watch, folder, leaf) == 0;
     bool fallback = mode != WATCH_POLL && !watched;
+    tail->stirred |= fallback;
     if (fallback && !falls_back(folder, leaf, errno))
         return;
     if (mode == WATCH_POLL && access(folder, X_OK) == -1 && errno == EACCES)
@@ -201,6 +202,26 @@ void tail_poll(struct tail *tail, int64_t now)
     tail_link_poll(tail);
     for (struct polled *polled = tail->polled; polled != NULL; polled = polled->next)
         look_at_folder(tail, polled);
+}
+
+/* The stats of ten thousand files every ten seconds would be most of what an idle agent costs. */
+#define PAUSE_MOST 15 /* looks that are left out between two */
+
+void tail_look_regularly(struct tail *tail)
+{
+    bool watched = tail_poll_at(tail) == INT64_MAX;
+    if (tail->looks_to_skip > 0 && !tail->stirred && watched) {
+        tail->looks_to_skip--;
+        tail_close_idle(tail);
+        return;
+    }
+    bool calm = watched && !tail->stirred;
+    tail->stirred = false;
+    tail_rescan(tail);
+    tail->pause = calm && !tail->stirred ? tail->pause * 2 + 1 : 0;
+    if (tail->pause > PAUSE_MOST)
+        tail->pause = PAUSE_MOST;
+    tail->looks_to_skip = tail->pause;
 }
 
 void tail_poll_end(struct tail *tail)

@@ -15,6 +15,7 @@ static void append(struct source ***last, struct source *source)
 
 void tail_make_ready(struct tail *tail, struct source *source)
 {
+    tail->stirred = true;
     if (source->ready)
         return;
     source->ready = true;

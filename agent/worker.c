@@ -376,7 +376,7 @@ static void on_rescan(struct ev_loop *loop, struct ev_timer *timer, int events)
     (void)events;
     struct worker *worker = (struct worker *)timer->data;
     for (size_t i = 0; i < worker->n_streams; i++)
-        tail_rescan(worker->streams[i].tail);
+        tail_look_regularly(worker->streams[i].tail);
     pump(worker);
 }
 

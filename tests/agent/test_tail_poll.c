@@ -270,6 +270,44 @@ static void it_is_not_time_before_the_interval_is_over(void **state)
     assert_polled(rig, "1 ");
 }
 
+/* How many looks at everything so many regular ones are. */
+static unsigned looks(struct rig *rig, int regular)
+{
+    unsigned before = tail_of(rig)->rescans;
+    while (regular-- > 0) {
+        tail_look_regularly(tail_of(rig));
+        drain(rig);
+    }
+    return tail_of(rig)->rescans - before;
+}
+
+static void while_nothing_happens_looks_become_rare_and_something_makes_them_regular(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    harness_put(at(rig, "a.log"), "1\n");
+    start(rig);
+    drain(rig);
+    assert_int_equal(looks(rig, 1), 1); /* it was read since */
+    assert_int_equal(looks(rig, 1 + 1 + 1 + 3 + 1 + 7 + 1 + 15), 4);
+    assert_int_equal(looks(rig, 160), 10);
+    harness_append(at(rig, "a.log"), "2\n");
+    drain(rig);
+    assert_int_equal(looks(rig, 1), 1);
+    assert_int_equal(looks(rig, 1 + 1 + 1 + 3 + 1 + 7 + 1 + 15), 4); /* from the beginning */
+    assert_int_equal(symlink("b.log", at(rig, "b.log")), 0);         /* can't be looked at */
+    drain(rig);
+    assert_int_equal(looks(rig, 20), 20);
+    assert_int_equal(unlink(at(rig, "b.log")), 0);
+    assert_true(looks(rig, 160) < 20);
+    watches_left = 0;
+    assert_int_equal(mkdir(at(rig, "sub"), 0755), 0);
+    rig->paths[1] = at(rig, "sub/*.log");
+    rig->sides[0].config.tail.paths.n = 2;
+    tail_rescan(tail_of(rig));
+    assert_true(looks(rig, 20) >= 20); /* there may be watches again */
+    rig->sides[0].config.tail.paths.n = 1;
+}
+
 static void lost_events_are_counted_and_nothing_else_is_lost(void **state)
 {
     struct rig *rig = (struct rig *)*state;
@@ -300,6 +338,7 @@ int main(void)
         POLL(a_folder_that_may_not_be_read_is_polled_only_when_it_can_be_searched),
         POLL(a_folder_that_is_listed_in_the_moment_of_its_change_is_listed_again),
         POLL(it_is_not_time_before_the_interval_is_over),
+        POLL(while_nothing_happens_looks_become_rare_and_something_makes_them_regular),
         POLL(lost_events_are_counted_and_nothing_else_is_lost),
     };
     log_init(-1);

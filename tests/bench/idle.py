@@ -134,7 +134,7 @@ def measure_idle(folder, count):
     make_files(folder, count, FILES // count)
     with Agent(folder, count) as agent:
         agent.wait_delivered(FILES // count * count)
-        time.sleep(3)  # positions are saved, timers have run out
+        time.sleep(25)  # positions are saved, and the looks at everything have become rare
         resident = agent.resident()
         if count == FEW:
             return resident
