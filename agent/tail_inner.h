@@ -188,6 +188,8 @@ void tail_lost(struct tail *tail, const struct source *source, uint64_t begin, u
 /* tail_read.c */
 void tail_make_ready(struct tail *tail, struct source *source);
 void tail_leave_ready(struct tail *tail, struct source *source);
+/* All of them, before they are freed: to find each one in the queue would take long. */
+void tail_leave_all_ready(struct tail *tail);
 /* Ready as soon as there is a descriptor for it. */
 void tail_wait_for_file(struct tail *tail, struct source *source);
 

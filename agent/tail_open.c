@@ -107,6 +107,7 @@ void tail_close(struct tail **tail_ptr)
     struct tail *tail = *tail_ptr;
     if (tail == NULL)
         return;
+    tail_leave_all_ready(tail);
     while (tail->sources != NULL)
         tail_free_source(tail, tail->sources);
     tail_forget_missed(tail);

@@ -79,6 +79,20 @@ void tail_leave_ready(struct tail *tail, struct source *source)
     source->ready = source->waiting = false;
 }
 
+static void empty(struct source **first, struct source ***last)
+{
+    for (struct source *source = *first; source != NULL; source = source->next_ready)
+        source->ready = source->waiting = false;
+    *first = NULL;
+    *last = first;
+}
+
+void tail_leave_all_ready(struct tail *tail)
+{
+    empty(&tail->first_ready, &tail->last_ready);
+    empty(&tail->first_waiting, &tail->last_waiting);
+}
+
 bool tail_ready(const struct tail *tail)
 {
     return tail->first_ready != NULL || (tail->first_waiting != NULL && tail_free_files(tail) > 0);
