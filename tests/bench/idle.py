@@ -45,11 +45,10 @@ def show(what, value, unit, aim=None):
 
 
 class Agent:
-    def __init__(self, folder, files):
+    def __init__(self, folder):
         self.folder = folder
         self.log = os.path.join(folder, 'agent.log')
         self.file = os.path.join(folder, 'agent.yaml')
-        self.files = files
         with open(self.file, 'w') as file:
             json.dump({
                 'agent': {'state': os.path.join(folder, 'state')},
@@ -132,7 +131,7 @@ def make_files(folder, count, lines=1):
 def measure_idle(folder, count):
     """Resident bytes when everything is delivered; CPU and sleeps afterwards."""
     make_files(folder, count, FILES // count)
-    with Agent(folder, count) as agent:
+    with Agent(folder) as agent:
         agent.wait_delivered(FILES // count * count)
         time.sleep(25)  # positions are saved, and the looks at everything have become rare
         resident = agent.resident()
@@ -176,7 +175,7 @@ def remove(logs):
 def measure_start(folder):
     make_files(folder, START_FILES)
     logs, state = os.path.join(folder, 'logs'), os.path.join(folder, 'state')
-    with Agent(folder, START_FILES) as agent:
+    with Agent(folder) as agent:
         agent.wait_delivered(START_FILES)
     shutil.copytree(state, state + '.saved')
     for what, change in (('known', nothing), ('rotated', rotate), ('gone', remove)):
@@ -185,17 +184,17 @@ def measure_start(folder):
         for _ in range(REPEAT):
             shutil.rmtree(state)
             shutil.copytree(state + '.saved', state)
-            with Agent(folder, START_FILES) as agent:
+            with Agent(folder) as agent:
                 times.append(agent.started())
         show('start, %d files, %s' % (START_FILES, what), statistics.median(times), 's', AIMS['start'])
 
 
 def main():
     hard = max(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 2 * START_FILES + 1000)
-    try:  # each file that is read is open
+    try:  # so that none is closed for another one
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     except (ValueError, PermissionError):
-        print('bench: the limit of open files cannot be raised to %d' % hard)
+        print('bench: the limit of open files cannot be raised to %d: the agent closes files in between' % hard)
     parent = '/dev/shm' if os.access('/dev/shm', os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix='splashdam-bench.', dir=parent) as folder:
         measure_memory(folder)

@@ -186,7 +186,7 @@ def test_links_into_unwatched_folders_are_followed_through_rotations_and_kills(d
         written = {'x': writer.stop()}
     oracle.wait_for_lines(broker.client(), topic, written['x'])
     agent.stop()
-    result = compare(written, oracle.read_topic(broker.client(), topic)).check(duplicates=30000)
+    result = compare(written, oracle.read_topic(broker.client(), topic)).check(duplicates=12000)
     report(f'{result.text()} rotations={writer.rotations}')
 
 
