@@ -49,6 +49,7 @@ static int rig_teardown(void **state)
         batch_give_range(&rig->pool, range);
     }
     batch_pool_fini(&rig->pool);
+    source_forget_json(&rig->source);
     close(rig->source.fd);
     harness_remove(rig->folder);
     free(rig);
