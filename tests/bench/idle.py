@@ -5,7 +5,8 @@ Run through tests/bench/idle.sh (or `make bench`). No broker is needed: the agen
 
     idle      10,000 files with a line each, all delivered: CPU, sleeps of the agent's own threads (librdkafka's are named
               rdk:…) and memory, over IDLE_SECONDS
-    memory    resident bytes a file: the difference to an agent with 100 files and as many lines, divided
+    memory    resident bytes a file: the difference to an agent with 100 files and as many lines, divided; when the lines were
+              just delivered (what the heap keeps of that is in it), and after a restart that has nothing to deliver
     start     50,000 files that were delivered to their ends before: from exec() to the end of the first look, when all are
               as they were; when all were rotated; when all are gone
 
@@ -129,30 +130,37 @@ def make_files(folder, count, lines=1):
 
 
 def measure_idle(folder, count):
-    """Resident bytes when everything is delivered; CPU and sleeps afterwards."""
+    """Resident bytes when everything is delivered, and after a restart; in between, CPU and sleeps."""
     make_files(folder, count, FILES // count)
     with Agent(folder) as agent:
         agent.wait_delivered(FILES // count * count)
         time.sleep(25)  # positions are saved, and the looks at everything have become rare
         resident = agent.resident()
-        if count == FEW:
-            return resident
-        ticks, switches = agent.ticks(), agent.switches()
-        time.sleep(SECONDS)
-        own, theirs = (after - before for after, before in zip(agent.ticks(), ticks))
-        hertz = os.sysconf('SC_CLK_TCK')
-        what = '%d idle files, %d s: ' % (count, SECONDS)
-        show(what + 'CPU', 100 * own / hertz / SECONDS, '% of a processor', AIMS['cpu'])
-        show(what + 'CPU', own, 'ticks (librdkafka: %d)' % theirs)
-        show(what + 'sleeps', agent.switches() - switches, 'of the agent\'s own threads')
-    return resident
+        if count != FEW:
+            measure_rest(agent, count)
+    with Agent(folder) as agent:
+        agent.started()
+        time.sleep(3)
+        return resident, agent.resident()
+
+
+def measure_rest(agent, count):
+    ticks, switches = agent.ticks(), agent.switches()
+    time.sleep(SECONDS)
+    own, theirs = (after - before for after, before in zip(agent.ticks(), ticks))
+    hertz = os.sysconf('SC_CLK_TCK')
+    what = '%d idle files, %d s: ' % (count, SECONDS)
+    show(what + 'CPU', 100 * own / hertz / SECONDS, '% of a processor', AIMS['cpu'])
+    show(what + 'CPU', own, 'ticks (librdkafka: %d)' % theirs)
+    show(what + 'sleeps', agent.switches() - switches, 'of the agent\'s own threads')
 
 
 def measure_memory(folder):
     few = measure_idle(os.path.join(folder, 'few'), FEW)
     many = measure_idle(os.path.join(folder, 'many'), FILES)
-    show('memory, %d files' % FILES, many / 2**20, 'MiB')
-    show('memory, a file', (many - few) / (FILES - FEW), 'bytes', AIMS['bytes'])
+    for i, when in enumerate(('delivered', 'restarted')):
+        show('memory, %d files, %s' % (FILES, when), many[i] / 2**20, 'MiB')
+        show('memory, a file, %s' % when, (many[i] - few[i]) / (FILES - FEW), 'bytes', AIMS['bytes'] if i == 1 else None)
 
 
 def nothing(logs):
