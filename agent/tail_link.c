@@ -205,13 +205,17 @@ void tail_follow_link(struct tail *tail, const char *path, bool is_link)
     tail->links = link;
 }
 
-static void make_ready(struct tail *tail, const struct link_target *target)
+/* False: one of them is closed, and has to be looked at. */
+static bool make_ready(struct tail *tail, const struct link_target *target)
 {
+    bool all = true;
     for (; target != NULL; target = target->same) {
         struct source *source = tail_by_path(tail, target->link->path);
-        if (source != NULL)
-            tail_modified(tail, source);
+        if (source != NULL && source->fd != -1)
+            tail_make_ready(tail, source);
+        all &= source == NULL || source->fd != -1;
     }
+    return all;
 }
 
 /* Looking at a link makes its targets anew. */
@@ -235,9 +239,7 @@ static void look_at_links(struct tail *tail, const struct link_target *target)
 void tail_link_event(struct tail *tail, const char *path, uint32_t mask)
 {
     const struct link_target *target = find_target(tail, path);
-    if ((mask & ~(uint32_t)IN_MODIFY) == 0)
-        make_ready(tail, target);
-    else
+    if ((mask & ~(uint32_t)IN_MODIFY) != 0 || !make_ready(tail, target))
         look_at_links(tail, target);
 }
 
