@@ -88,8 +88,8 @@ static int take_lines(struct attempt *attempt, struct batch_private *batch, stru
     return result;
 }
 
-/* All lines that are complete; with `flush`, also those that others might join, and one without an end. */
-static int run_lines(struct attempt *attempt, bool flush, struct error *error)
+/* All lines that are complete; with `flush`, also those that others might join, at the `end` one without an end, too. */
+static int run_lines(struct attempt *attempt, bool flush, bool end, struct error *error)
 {
     size_t done = 0;
     struct lines lines;
@@ -105,7 +105,7 @@ static int run_lines(struct attempt *attempt, bool flush, struct error *error)
             .max_line = attempt->frame != NULL ? frame_max_line(attempt->frame)
                                                : attempt->stream->tail.max_line,
             .time = clock_real(),
-            .incomplete = flush,
+            .incomplete = end,
             .cut = attempt->cut,
         };
         int result = take_lines(attempt, batch, &lines, flush);
@@ -133,7 +133,7 @@ static int run_input(struct attempt *attempt, struct error *error)
 {
     for (;;) {
         if (attempt->len == attempt->room || !more_comes(attempt)) {
-            if (run_lines(attempt, true, error) == -1)
+            if (run_lines(attempt, true, false, error) == -1)
                 return -1;
             continue;
         }
@@ -144,7 +144,7 @@ static int run_input(struct attempt *attempt, struct error *error)
         if (got == -1)
             return error_set(error, "standard input can't be read: %s", strerror(errno));
         attempt->len += (size_t)got;
-        if (run_lines(attempt, got == 0, error) == -1)
+        if (run_lines(attempt, got == 0, got == 0, error) == -1)
             return -1;
         if (got == 0)
             return 0;

@@ -510,6 +510,17 @@ static int hold(struct splitting *s, const struct before *before, const struct p
     return 0;
 }
 
+/* `all`: nothing is held back, also where only the batch's room ends. */
+static int split_and_hold(struct splitting *s, const struct before *before, bool all)
+{
+    int result = split(s, before->n_records);
+    const struct piece *open = first_open(s);
+    s->read->held = false;
+    if (result == 0 && (all || (s->read->flush && !s->lines->full)))
+        return end_all(s);
+    return result == 0 && open != NULL ? hold(s, before, open) : result;
+}
+
 int frame_split(struct frame *frame, struct frame_read *read, struct batch_private *batch,
                 struct lines *lines)
 {
@@ -517,15 +528,14 @@ int frame_split(struct frame *frame, struct frame_read *read, struct batch_priva
     struct before before;
     s.names = frame->config->container != TAIL_PLAIN;
     lines->end = frame_line_end(frame, read->state);
-    read->held = false;
     read->joined = read->limited = read->replaced = 0;
     save(&before, &s);
-    int result = split(&s, before.n_records);
-    const struct piece *open = first_open(&s);
-    if (result == 0 && read->flush && (!lines->full || read->force))
-        result = end_all(&s);
-    else if (result == 0 && open != NULL)
-        result = hold(&s, &before, open);
+    int result = split_and_hold(&s, &before, false);
+    /* An empty batch has no room for more of what is open: the next one won't either. */
+    if (result == 0 && lines->full && lines->consumed == 0 && before.n_records == 0) {
+        restore(&before, &s);
+        result = split_and_hold(&s, &before, true);
+    }
     if (result == -1)
         restore(&before, &s);
     else

@@ -35,7 +35,6 @@ struct frame_read {
     const struct container_names *names; /* NULL: none */
     struct arena *arena; /* for texts that are made; the lines' bytes stay where they are */
     bool flush;          /* nothing is held back: what is open at the end is complete */
-    bool force;          /* also where only the batch's room ends */
     bool fields;         /* somebody looks at the records' fields */
     /* out */
     bool held;         /* complete lines were held back */

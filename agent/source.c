@@ -211,14 +211,12 @@ static int split_framed(struct source *source, struct batch_private *batch, stru
                               .flush = flush,
                               .fields = stream->fields};
     struct lines again = *lines;
-    bool empty = batch->b.n_records == 0;
     if (frame_split(stream->frame, &read, batch, lines) == -1)
         return -1;
     /* No more of what is open may be held back. */
-    bool most = (lines->full && empty) || lines->bytes.len >= most_of(stream);
-    if (most && lines->consumed == 0) {
+    if (lines->consumed == 0 && lines->bytes.len >= most_of(stream)) {
         *lines = again;
-        read.flush = read.force = true;
+        read.flush = true;
         if (frame_split(stream->frame, &read, batch, lines) == -1)
             return -1;
     }

@@ -381,6 +381,19 @@ def test_each_generation_has_its_header(crash, broker, agents, topic, logs):
     assert sorted(set(found)) == sorted(wanted) and (crash or len(found) == len(wanted))
 
 
+def test_header_that_comes_in_pieces_is_left_out_whole(broker, agents, topic, logs):
+    path = logs / 'app.csv'
+    agent = agents(broker, {'app': tail_to(path, topic, header_lines=2, incomplete_after='300ms')}).start()
+    append(path, b'#one')
+    agent.wait_done(1)
+    append(path, b'\n#tw')
+    agent.wait_done(3)
+    append(path, b'o\nrow\n')
+    agent.wait_done(5)
+    account = agent.stop()['app']
+    assert values(broker, topic) == [b'row'] and account['dropped'] == 4
+
+
 # ---- containers ----
 
 def test_names_of_a_pod_its_rotations_and_long_lines(broker, agents, topic, tmp_path, report):
@@ -560,13 +573,26 @@ def test_wrong_configuration_is_refused_at_its_place(name, tmp_path):
         assert result.stderr.startswith(place) and re.search(words_of_it, result.stderr), result.stderr
 
 
-@pytest.mark.parametrize('name', TEXTS)
-def test_try_makes_the_same_records(name, tmp_path):
-    tail, text = TEXTS[name](random.Random(name))
+def attempt(tmp_path, data, **tail):
+    """Messages that `splashdam try` makes of the data."""
     file = tmp_path / 'try.yaml'
     file.write_text(json.dumps({'kafka': {'brokers': 'nowhere:1'}, 'streams': {
         'app': {'tail': {'paths': ['/nowhere'], **tail}, 'ship': {'topic': 't', 'encode': 'json'}}}}))
-    done = subprocess.run([BINARY, 'try', '-c', str(file), '-s', 'app'], input=text.data, capture_output=True, timeout=60)
+    done = subprocess.run([BINARY, 'try', '-c', str(file), '-s', 'app'], input=data, capture_output=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, b'')
-    found = [json.loads(line) for line in done.stdout.splitlines()]
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_try_loses_nothing_behind_a_record_that_stays_open(tmp_path):
+    lines = [f'2025 {number}' for number in range(5000)]
+    data = cri(0, 'stderr', 'F', '2025 open') + b''.join(cri(1, 'stdout', 'F', text) for text in lines)
+    found = attempt(tmp_path, data, container='cri', multiline={'start': '^2025'})
+    assert [record['message'] for record in found if record['stream'] == 'stdout'] == lines
+    assert [record['message'] for record in found if record['stream'] == 'stderr'] == ['2025 open']
+
+
+@pytest.mark.parametrize('name', TEXTS)
+def test_try_makes_the_same_records(name, tmp_path):
+    tail, text = TEXTS[name](random.Random(name))
+    found = attempt(tmp_path, text.data, **tail)
     compare(text.expected, [record for record in found if 'the last one stays open' not in record['message']])
