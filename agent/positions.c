@@ -244,6 +244,11 @@ void positions_close(struct positions **positions_ptr)
     *positions_ptr = NULL;
 }
 
+int positions_folder(const struct positions *positions)
+{
+    return positions->folder;
+}
+
 bool positions_damaged(const struct positions *positions)
 {
     return positions->damaged;
@@ -356,16 +361,46 @@ void positions_set(struct positions *positions, struct position *position, const
     pthread_mutex_unlock(&positions->lock);
 }
 
-void positions_forget(struct positions *positions, struct position **position_ptr)
+static void entry_free(struct positions *positions, struct position *position)
 {
-    struct position *position = *position_ptr;
-    pthread_mutex_lock(&positions->lock);
     tdelete(position, &positions->index, compare);
     position_list_remove(&positions->list, position);
     set_dirty(positions);
-    pthread_mutex_unlock(&positions->lock);
     position_free(position);
+}
+
+void positions_forget(struct positions *positions, struct position **position_ptr)
+{
+    pthread_mutex_lock(&positions->lock);
+    entry_free(positions, *position_ptr);
+    pthread_mutex_unlock(&positions->lock);
     *position_ptr = NULL;
+}
+
+struct position *positions_split(struct positions *positions, struct position *position,
+                                 const struct identity *copy)
+{
+    const struct identity log = position->id;
+    struct position *fresh = NULL;
+    pthread_mutex_lock(&positions->lock);
+    struct position *stale = find(positions, position->stream, copy);
+    if (stale != NULL && stale->owner == -1)
+        entry_free(positions, stale);
+    else if (stale != NULL)
+        goto out;
+    tdelete(position, &positions->index, compare);
+    position->id = *copy;
+    if (tsearch(position, &positions->index, compare) == NULL ||
+        (fresh = entry_new(positions, position->stream, &log, position->path)) == NULL) {
+        tdelete(position, &positions->index, compare);
+        position->id = log; /* room for its node was there a moment ago */
+        tsearch(position, &positions->index, compare);
+        goto out;
+    }
+    fresh->owner = position->owner;
+out:
+    pthread_mutex_unlock(&positions->lock);
+    return fresh;
 }
 
 void positions_each_unclaimed(struct positions *positions, const char *stream,

@@ -71,6 +71,8 @@ struct positions;
 struct positions *positions_open(const char *folder, struct flusher *flusher, struct error *error);
 /* Releases the folder. Does not save. */
 void positions_close(struct positions **positions);
+/* The state folder, open. */
+int positions_folder(const struct positions *positions);
 /* Positions were lost: what is found without one is read from its beginning, whatever `start` says. */
 bool positions_damaged(const struct positions *positions);
 
@@ -86,6 +88,11 @@ void positions_release(struct positions *positions, struct position *position);
 /* The log's name was another one. The caller is the worker that has it. -1: no memory. */
 int positions_rename(struct positions *positions, struct position *position, const char *path);
 void positions_set(struct positions *positions, struct position *position, const struct mark *mark);
+/* A log was copied and truncated in place: the entry, with its mark, becomes that of the copy, and the log's own file gets a
+ * new one that begins at 0; both in one step, so that no save holds one without the other. An entry that the copy's
+ * inode has from before is dropped. Returns the new one, the worker's; NULL: another worker has the copy, or no memory. */
+struct position *positions_split(struct positions *positions, struct position *position,
+                                 const struct identity *copy);
 /* The generation is gone and finished. */
 void positions_forget(struct positions *positions, struct position **position);
 
