@@ -16,7 +16,7 @@ set -u -o pipefail
 build=(gcc libc6-dev make pkg-config libev-dev librdkafka-dev libpcre2-dev 'libinotifytools0-dev|libinotifytools-dev' libyaml-dev
     libsystemd-dev libxxhash-dev zlib1g-dev libzstd-dev liblz4-dev libssl-dev)
 demo=(kcat)
-check=(libcmocka-dev kcat 'openjdk-17-jre-headless|default-jre-headless' maven python3 python3-venv)
+check=(libcmocka-dev logrotate zstd kcat 'openjdk-17-jre-headless|default-jre-headless' maven python3 python3-venv)
 lint=(clang-format clang-tidy cppcheck python3)
 fuzz=(clang 'libclang-rt-14-dev|libclang-rt-dev')
 lock_patience=300 # seconds to wait for another apt or dpkg
