@@ -67,6 +67,11 @@ unsigned source_files_limit(void)
     return files_limit;
 }
 
+void source_count_file(void)
+{
+    atomic_fetch_add(&files_open, 1);
+}
+
 void source_close_file(int fd)
 {
     close(fd);
@@ -123,7 +128,7 @@ enum source_content source_compare(int fd, uint64_t size, const struct mark *mar
 }
 
 /* What is behind the offset, and what was known of the lines before it, has to be looked at anew. */
-static void forget_seen(struct source *source)
+void source_forget_seen(struct source *source)
 {
     source->scanned = 0;
     source->held = false;
@@ -137,7 +142,8 @@ void source_restart(struct source *source)
 {
     source->offset = 0;
     source->cut = false;
-    forget_seen(source);
+    source_forget_seen(source);
+    source->seen = 0;
     source->head = source->tail = (struct content_hash){0};
     source->epoch++;
 }
@@ -151,6 +157,19 @@ static void update_head(struct source *source)
     uint64_t len = source->offset < FINGERPRINT_MAX ? source->offset : FINGERPRINT_MAX;
     if (source->head.len >= len || read_at(source->fd, bytes, len, 0) != (ssize_t)len)
         return;
+    source->head = (struct content_hash){(uint32_t)len, XXH3_64bits(bytes, len)};
+}
+
+void source_know_head(struct source *source, uint64_t size)
+{
+    char bytes[FINGERPRINT_MAX];
+    if (source->head.len > 0 || size == 0)
+        return;
+    ssize_t n = read_at(source->fd, bytes, sizeof(bytes), 0);
+    const char *end = n > 0 ? (const char *)memrchr(bytes, '\n', (size_t)n) : NULL;
+    if (end == NULL)
+        return;
+    size_t len = (size_t)(end - bytes) + 1;
     source->head = (struct content_hash){(uint32_t)len, XXH3_64bits(bytes, len)};
 }
 
@@ -293,6 +312,13 @@ static int take_lines(struct source *source, struct batch_pool *pool, struct bat
     return 0;
 }
 
+const struct line_end *source_line_end(const struct source *source)
+{
+    return source->stream->frame != NULL
+               ? frame_line_end(source->stream->frame, &source->framing->state)
+               : &line_end_usual;
+}
+
 /* What the file's first bytes tell of its lines. */
 static void look_at_beginning(struct source *source)
 {
@@ -310,11 +336,9 @@ static void look_at_beginning(struct source *source)
 
 bool source_is_inside(struct source *source)
 {
-    const struct line_end *end = &line_end_usual;
     char bytes[LINE_END_MAX];
     look_at_beginning(source);
-    if (source->stream->frame != NULL)
-        end = frame_line_end(source->stream->frame, &source->framing->state);
+    const struct line_end *end = source_line_end(source);
     if (source->offset < end->len)
         return source->offset > 0;
     return read_at(source->fd, bytes, end->len, source->offset - end->len) == end->len &&
@@ -451,13 +475,15 @@ void source_commit_range(struct range *range)
 void source_undo_range(struct range *range)
 {
     struct source *source = range->source;
+    if (range->epoch != source->epoch)
+        return; /* truncated since */
     source->offset = range->begin;
     source->cut = range->begin_cut;
     source->tail = range->begin_tail;
     if (source->head.len > source->offset) /* of bytes that may be others when they are read again */
         source->head = (struct content_hash){0};
     source->rested = true; /* it may be a while until it is read again */
-    forget_seen(source);
+    source_forget_seen(source);
     source->want = WANT_LEAST;
 }
 

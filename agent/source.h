@@ -12,6 +12,7 @@
 #include "agent/frame.h"
 #include "agent/positions.h"
 
+struct inflate;
 struct stream;
 
 /* What a source of a stream with a frame has. */
@@ -69,6 +70,10 @@ struct source {
     bool unlinked : 1; /* known to be deleted, not only moved out of sight */
     uint64_t seen;     /* its size when it was looked at last */
     int64_t changed;   /* ns since 1970: modified last, when it was found */
+    bool copied : 1;   /* its log was copied and truncated before: copies are looked for */
+    bool inflated : 1; /* so much is decompressed that it was seen to be the right file */
+    bool unpacked : 1; /* fd is not the file that bears the identity, but what was decompressed */
+    struct inflate *inflate; /* fd's file is still being decompressed */
     struct source *idle_older, *idle_newer;
     struct source *next_ready;
     struct source *next, **link; /* of all sources of the tail */
@@ -93,6 +98,8 @@ int file_facts_fd(int fd, struct file_facts *ret_facts);
  * meanwhile is -1 and errno. */
 int source_open_file(const char *path, const struct identity *id);
 void source_close_file(int fd);
+/* A file that was opened otherwise, and will be given to source_close_file(). */
+void source_count_file(void);
 /* So many files may be open at once, over all workers; more are EMFILE. Before any is opened. */
 void source_limit_files(unsigned limit);
 unsigned source_files_limit(void);
@@ -108,11 +115,17 @@ enum source_content source_compare(int fd, uint64_t size, const struct mark *mar
 /* The mark of a source that has nothing in flight, from what the file holds. */
 void source_mark(struct source *source, struct mark *ret_mark);
 
-/* The source begins at `offset` as if it were new: after a truncation. */
+/* Learns the fingerprint of a file of which nothing was read yet, from its complete lines. */
+void source_know_head(struct source *source, uint64_t size);
+
+/* What was left behind the offset, and known of the lines before it, is looked at anew. */
+void source_forget_seen(struct source *source);
+/* The source begins at 0 as if it were new: after a truncation. */
 void source_restart(struct source *source);
 
 /* Does the offset stand inside a line, neither at the file's beginning nor behind a line's end? */
 bool source_is_inside(struct source *source);
+const struct line_end *source_line_end(const struct source *source);
 
 /* When the source is to be flushed if it does not grow, ns, monotonic, and then what (enum source_flush); INT64_MAX: nothing waits. */
 int64_t source_flush_at(const struct source *source, uint8_t *ret_flush);

@@ -2,6 +2,7 @@
 
 #include "agent/clock.h"
 #include "agent/glob.h"
+#include "agent/inflate.h"
 #include "agent/tail_inner.h"
 
 #include <errno.h>
@@ -17,18 +18,24 @@
 
 /* ---- sources come and go ---- */
 
-void tail_free_source(struct tail *tail, struct source *source)
+void tail_leave(struct tail *tail, struct source *source)
 {
     tail_clear_name(tail, source);
     tail_leave_ready(tail, source);
     tail_leave_holding(tail, source);
-    if (source->link != NULL) {
-        tail_unset_newest(tail, source);
-        tail_remove_id(tail, source);
-        *source->link = source->next;
-        if (source->next != NULL)
-            source->next->link = source->link;
-    }
+    if (source->link == NULL)
+        return;
+    tail_unset_newest(tail, source);
+    tail_remove_id(tail, source);
+    *source->link = source->next; /* next stays: who walks the list may stand here */
+    if (source->next != NULL)
+        source->next->link = source->link;
+    source->link = NULL;
+}
+
+void tail_free_source(struct tail *tail, struct source *source)
+{
+    tail_leave(tail, source);
     tail_unlink_generations(source);
     while (source->first != NULL) { /* given up at the end: not delivered, read again next time */
         struct range *range = source->first;
@@ -39,6 +46,7 @@ void tail_free_source(struct tail *tail, struct source *source)
         positions_release(tail->place.positions, source->position);
     tail_close_file(tail, source);
     tail_free_framing(source);
+    inflate_close(&source->inflate);
     source_forget_json(source);
     if (source->path != source->origin.path.ptr)
         free(source->path);
@@ -59,8 +67,8 @@ void tail_set_origin(struct source *source)
     source->origin.path = slice_str(source->position->path);
 }
 
-static struct source *source_new(struct tail *tail, const char *path, const struct identity *id,
-                                 struct position *position, int fd)
+struct source *tail_new_source(struct tail *tail, const char *path, const struct identity *id,
+                               struct position *position, int fd)
 {
     struct source *source = (struct source *)calloc(1, sizeof(*source));
     if (source == NULL) {
@@ -89,23 +97,23 @@ static struct source *source_new(struct tail *tail, const char *path, const stru
     return source;
 }
 
-static void set_mark(struct tail *tail, struct source *source)
+void tail_set_mark(struct tail *tail, struct source *source)
 {
     struct mark mark;
     source_mark(source, &mark);
     positions_set(tail->place.positions, source->position, &mark);
 }
 
-/* A file that was known before this start: goes on where it was, if it is still what it was. */
+/* A file that was known before this start: goes on where it was, if it is still what it was, or in its copy. */
 static void resume(struct tail *tail, struct source *source, uint64_t size)
 {
     const struct mark *mark = &source->position->mark;
+    source->offset = mark->offset;
+    source->cut = mark->cut;
+    source->head = mark->head;
+    source->tail = mark->tail;
     switch (source_compare(source->fd, size, mark)) {
     case CONTENT_SAME:
-        source->offset = mark->offset;
-        source->cut = mark->cut;
-        source->head = mark->head;
-        source->tail = mark->tail;
         source->rested = true; /* until its first read it may be written anew, too */
         return;
     case CONTENT_SHORTER:
@@ -121,15 +129,20 @@ static void resume(struct tail *tail, struct source *source, uint64_t size)
                  log_quote(source->path), (uintmax_t)mark->offset, (uintmax_t)size);
         break;
     }
-    source->offset = 0;
-    set_mark(tail, source);
+    enum go_on on = tail_go_on_in_copy(tail, source);
+    if (on == GO_ON_COPY || on == GO_ON_LATER)
+        return; /* later: it is found out once more when it is read */
+    source_restart(source);
+    source->epoch = 0; /* nothing is in flight */
+    tail_set_mark(tail, source);
+    tail_find_missed_copies(tail, source->origin.path.ptr);
 }
 
 /* `start: end`: from the size that it had; when that is inside a line, from the line after it. */
 static void start_at_end(struct tail *tail, struct source *source)
 {
     source->cut = source_is_inside(source);
-    set_mark(tail, source);
+    tail_set_mark(tail, source);
 }
 
 void tail_begin(struct tail *tail, struct source *source)
@@ -143,6 +156,10 @@ void tail_begin(struct tail *tail, struct source *source)
         resume(tail, source, facts.size);
     else if (begin == BEGIN_AT_END)
         start_at_end(tail, source);
+    else
+        source_know_head(source, facts.size);
+    if (source->offset == 0 && source->head.len > source->position->mark.head.len)
+        tail_set_mark(tail, source);
     log_info("tail", "%s path=%s inode=%ju offset=%ju size=%ju stream=%s",
              begin == BEGIN_RESUME ? "going on with" : "found", log_quote(source->path),
              (uintmax_t)source->id.ino, (uintmax_t)source->offset, (uintmax_t)facts.size,
@@ -185,7 +202,7 @@ struct source *tail_open_generation(struct tail *tail, const char *path,
         tail_drop_file(tail, fd);
         return NULL;
     }
-    struct source *source = source_new(tail, path, &facts->id, position, fd);
+    struct source *source = tail_new_source(tail, path, &facts->id, position, fd);
     if (source == NULL)
         return NULL;
     tail_set_out(tail, source, facts, known);
@@ -196,32 +213,20 @@ struct source *tail_open_generation(struct tail *tail, const char *path,
                  (uintmax_t)facts->id.ino, (uintmax_t)older->id.ino);
     if (fd != -1)
         tail_begin(tail, source);
+    if (!identity_equal(&source->id, &facts->id))
+        return tail_by_id(tail, &facts->id); /* it goes on in a copy, another one reads this file */
     source->seen = ignored ? 0 : facts->size;
     if (!ignored && (fd == -1 || facts->size > source->offset))
         tail_make_ready(tail, source);
     /* A truncated log may have been copied: what was born after it may be its copy. */
     if (older != NULL && tail->started && older->epoch == 0)
-        tail_find_missed(tail, source->origin.path.ptr, older->id.birth, source->id.birth);
+        tail_find_missed(tail, source->origin.path.ptr,
+                         older->copied ? tail_last_birth(tail, source) : older->id.birth,
+                         source->id.birth);
     return source;
 }
 
 /* ---- looking at one path ---- */
-
-void tail_truncated(struct tail *tail, struct source *source, uint64_t size)
-{
-    struct stats *stats = &tail->stream->stats;
-    unsigned times;
-    stats_begin(stats);
-    stats_add(stats, STAT_truncations, 1);
-    stats_end(stats);
-    if (log_allowed(&tail->complaints[COMPLAINT_TRUNCATED], &times))
-        log_warn("tail",
-                 "truncated%s, reading from the beginning path=%s read=%ju size=%ju times=%u",
-                 size < source->offset ? "" : " and written anew", log_quote(source->path),
-                 (uintmax_t)source->offset, (uintmax_t)size, times);
-    source_restart(source);
-    set_mark(tail, source);
-}
 
 void tail_look_at(struct tail *tail, struct source *source, const struct file_facts *facts)
 {
@@ -230,20 +235,23 @@ void tail_look_at(struct tail *tail, struct source *source, const struct file_fa
     source->touched = false;
     if (source->begin != BEGUN && tail_ignores(tail, facts))
         return;
+    if (size < source->offset) {
+        tail_truncated(tail, source);
+        return;
+    }
     source->seen = size;
-    if (size < source->offset)
-        tail_truncated(tail, source, size);
     if (size < source->offset + source->scanned)
         source->scanned = source->held =
             0; /* what was left was taken back: what comes is other text */
-    if (size > source->offset + source->scanned || (source->failed && size > source->offset))
+    if (size > source->offset + source->scanned || source->failed)
         tail_make_ready(tail, source);
     source->failed = false;
 }
 
 /* What rotation compresses has no lines. By name: while it is being written its content doesn't tell yet. */
-static bool is_compressed(const char *name)
+static bool is_compressed(const char *path)
 {
+    const char *name = strrchr(path, '/') + 1;
     static const char *const ends[] = {".gz", ".zst", ".xz", ".bz2", ".lz4", ".Z", ".zip"};
     size_t len = strlen(name);
     for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
@@ -254,12 +262,10 @@ static bool is_compressed(const char *name)
     return false;
 }
 
-bool tail_matches(const struct tail *tail, const char *path)
+static bool matches_globs(const struct tail *tail, const char *path)
 {
     const struct config_tail *config = &tail->stream->config->tail;
     const char *name = strrchr(path, '/') + 1;
-    if (is_compressed(name))
-        return false;
     for (size_t i = 0; i < config->exclude.n; i++) {
         const char *exclude = config->exclude.items[i];
         if (strchr(exclude, '/') == NULL ? fnmatch(exclude, name, FNM_NOESCAPE) == 0
@@ -272,11 +278,32 @@ bool tail_matches(const struct tail *tail, const char *path)
     return false;
 }
 
+bool tail_matches(const struct tail *tail, const char *path)
+{
+    return !is_compressed(path) && matches_globs(tail, path);
+}
+
+/* The first is told at a level that is seen. */
+static void tell_compressed(struct tail *tail, const char *path)
+{
+    if (!is_compressed(path) || !matches_globs(tail, path) ||
+        !tail_owns(path, tail->place.worker, tail->place.workers))
+        return;
+    log_text(tail->told_compressed ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "tail",
+             inflate_knows(path)
+                 ? "a compressed file: not read, but for what was not read before it was "
+                   "compressed path=%s"
+                 : "a compressed file of a kind that can't be decompressed here: not read path=%s",
+             log_quote(path));
+    tail->told_compressed = true;
+}
+
 static void appeared(struct tail *tail, const char *path, const struct file_facts *facts)
 {
     struct source *source = tail_by_id(tail, &facts->id);
     if (source == NULL) {
         if (!tail_owns(path, tail->place.worker, tail->place.workers) ||
+            tail_hold_copy(tail, path, facts) ||
             (source = tail_open_generation(tail, path, facts)) == NULL)
             return;
         tail_set_name(tail, source, path);
@@ -325,7 +352,9 @@ void tail_look(struct tail *tail, const char *path)
 void tail_look_for_ours(struct tail *tail, const char *path)
 {
     struct file_facts facts;
-    if (file_facts(path, &facts) == 0 && facts.regular && tail_by_id(tail, &facts.id) != NULL)
+    const struct source *source;
+    if (file_facts(path, &facts) == 0 && facts.regular &&
+        (source = tail_by_id(tail, &facts.id)) != NULL && !source->unpacked)
         appeared(tail, path, &facts);
 }
 
@@ -376,8 +405,13 @@ void tail_event(struct tail *tail, const char *path, uint32_t mask)
         tail_look(tail, path);
     else if ((mask & (IN_MOVED_TO | IN_CREATE)) != 0 && is_link(path))
         tail->wants_rescan = true; /* it may lead to a folder that a glob goes through */
-    else if ((mask & IN_MOVED_TO) != 0)
-        tail_look_for_ours(tail, path);
+    else {
+        if ((mask & IN_MOVED_TO) != 0)
+            tail_look_for_ours(tail, path);
+        tail_copy_event(tail, path, mask);
+        if ((mask & (IN_MOVED_TO | IN_CREATE)) != 0)
+            tell_compressed(tail, path);
+    }
 }
 
 static void on_folder(const char *folder, bool leaf, void *arg)
@@ -391,6 +425,8 @@ void tail_on_file(const char *path, void *arg)
     struct tail *tail = (struct tail *)arg;
     if (tail_by_path(tail, path) != NULL || tail_matches(tail, path))
         tail_look(tail, path);
+    else if (tail->rescans == 1)
+        tell_compressed(tail, path);
 }
 
 void tail_rescan(struct tail *tail)
@@ -407,17 +443,21 @@ void tail_rescan(struct tail *tail)
         next = source->next;
         if (source->named && source->looked != tail->rescans) /* not led to by a glob */
             tail_look(tail, source->path);
+        if (source->copied && source->offset == 0) /* else its truncation is seen by reading it */
+            tail_find_missed_copies(tail, source->origin.path.ptr);
     }
     tail_link_sweep(tail);
     if (tail->gathering)
         tail_order_found(tail);
     tail->gathering = false;
+    tail_look_at_held(tail);
     tail_close_idle(tail);
 }
 
 bool tail_restless(const struct tail *tail)
 {
-    return tail->wants_rescan || tail->nameless > 0 || tail->first_waiting != NULL;
+    return tail->wants_rescan || tail->nameless > 0 || tail->first_waiting != NULL ||
+           tail_holds_pending(tail);
 }
 
 bool tail_wants_rescan(struct tail *tail)

@@ -97,6 +97,12 @@ int tail_open_file(struct tail *tail, const char *path, const struct identity *i
     return fd;
 }
 
+void tail_count_file(struct tail *tail)
+{
+    source_count_file();
+    tail->place.files->open++;
+}
+
 void tail_drop_file(struct tail *tail, int fd)
 {
     if (fd == -1)

@@ -48,6 +48,10 @@ struct tail {
     int64_t next_poll;                     /* ns, monotonic */
     struct missed *missed;                 /* generations to look for */
     size_t n_missed, room_missed;
+    bool told_compressed; /* that such a file is not read */
+    struct held *held;    /* copies of logs that are not read */
+    unsigned held_looks;
+    struct source *retired; /* only waiting for what is in flight of them */
     struct log_limit complaints[COMPLAINT_COUNT];
 };
 
@@ -78,6 +82,7 @@ bool tail_rotation_base(const char *path, char *ret_base);
 const char *tail_log_of(struct tail *tail, const char *path, char *room);
 /* Puts a new source among the generations of its log: those that are older are read to their end first. */
 void tail_join_generations(struct tail *tail, struct source *source);
+void tail_link_generations(struct source *older, struct source *newer); /* one may be NULL */
 void tail_unlink_generations(struct source *source);
 /* Puts all generations of each log in order, oldest first, whether they were found before the restart or after it, and finds
  * those that were missed. -1: no memory. */
@@ -88,6 +93,10 @@ int tail_order_generations(struct tail *tail);
  * name, born from `after` to `before` (ns; 0: not known, then nothing is asked). tail_look_for_missed() finds them. */
 void tail_find_missed(struct tail *tail, const char *log, int64_t after, int64_t before);
 void tail_forget_missed(struct tail *tail);
+/* The birth of the youngest known generation of the source's log, but for itself. */
+int64_t tail_last_birth(struct tail *tail, const struct source *source);
+/* The same for a log that is copied and truncated: its own file is older than its older generations. */
+void tail_find_missed_copies(struct tail *tail, const char *log);
 
 /* tail_close.c */
 /* It may have become idle, or be so no more. */
@@ -96,6 +105,7 @@ void tail_note_idle(struct tail *tail, struct source *source);
 unsigned tail_free_files(const struct tail *tail);
 /* -1 and errno, as source_open_file(); EMFILE: and no other file could be closed instead. */
 int tail_open_file(struct tail *tail, const char *path, const struct identity *id);
+void tail_count_file(struct tail *tail);        /* one that was opened otherwise */
 void tail_drop_file(struct tail *tail, int fd); /* one that no source has */
 void tail_close_file(struct tail *tail, struct source *source);
 /* Closes those that were idle for long. */
@@ -128,7 +138,13 @@ struct source *tail_open_generation(struct tail *tail, const char *path,
 /* What its records say of where they come from, by the name of its position. */
 void tail_set_origin(struct source *source);
 void tail_complain(struct tail *tail, enum complaint kind, const char *what, const char *path);
-void tail_truncated(struct tail *tail, struct source *source, uint64_t size);
+/* Takes over position and fd. NULL: no memory, both are given back. */
+struct source *tail_new_source(struct tail *tail, const char *path, const struct identity *id,
+                               struct position *position, int fd);
+/* The position of a source that has nothing in flight. */
+void tail_set_mark(struct tail *tail, struct source *source);
+/* Looks at what the path leads to now. */
+void tail_look(struct tail *tail, const char *path);
 /* A glob matches the path and nothing excludes it. */
 bool tail_matches(const struct tail *tail, const char *path);
 void tail_free_source(struct tail *tail, struct source *source);
@@ -164,6 +180,49 @@ void tail_link_poll(struct tail *tail);
 /* After a rescan: links that are not there any more are forgotten. */
 void tail_link_sweep(struct tail *tail);
 void tail_link_end(struct tail *tail);
+/* Takes it from all lists and trees of the tail, except its generations. */
+void tail_leave(struct tail *tail, struct source *source);
+
+/* tail_copy.c */
+/* Is the path the log's name, and leads to this very file? */
+bool tail_bears_log_name(const struct source *source);
+/* Is the file that nobody reads a copy of its log, as far as can be told now? Then it is held, not read. (Or it is read by
+ * a source by now: a truncation was found out.) */
+bool tail_hold_copy(struct tail *tail, const char *path, const struct file_facts *facts);
+/* A rotated file was truncated: true when it became a copy of the log's present file. The source is retired. */
+bool tail_hold_written_anew(struct tail *tail, struct source *source);
+/* How far a held copy was seen to be the same as the log's file; 0: it is none. */
+uint64_t tail_held_same(const struct tail *tail, const struct source *log,
+                        const struct identity *id);
+/* The log, as which the source was read, was truncated; its first `covered` bytes are delivered or read elsewhere. Copies that
+ * are still held are read from there on, or from where they differ from what the log was. */
+void tail_settle_held(struct tail *tail, const struct identity *log, uint64_t covered);
+void tail_drop_held(struct tail *tail, const struct identity *id);
+void tail_free_held(struct tail *tail);
+bool tail_holds_pending(const struct tail *tail);
+void tail_look_at_held(struct tail *tail);
+/* Nothing was read of the log yet, and nothing is there: it may have been copied and truncated unseen. */
+void tail_look_for_copies(struct tail *tail, const struct source *log);
+/* An event of a file that no glob matches. */
+void tail_copy_event(struct tail *tail, const char *path, uint32_t mask);
+
+/* tail_truncated.c */
+/* The file holds something else than what was read of it, or less. Afterwards what there is to read is ready. */
+void tail_truncated(struct tail *tail, struct source *source);
+/* What is known of the text that was read of it. */
+struct mark tail_mark_of(const struct source *source);
+enum go_on {
+    GO_ON_NONE, /* there is no copy */
+    GO_ON_COPY, /* the source goes on in a copy; a new one reads the log's file from its beginning */
+    GO_ON_TAKEN, /* nothing was read of it, and a copy is read already as a file that was missed */
+    GO_ON_LATER, /* too many files are open to look into copies; nothing was changed */
+};
+/* What the source has not read is looked for in copies of the log beside it. */
+enum go_on tail_go_on_in_copy(struct tail *tail, struct source *source);
+/* The source's file is another one's, or gone: it is only kept for what is in flight. */
+void tail_retire(struct tail *tail, struct source *source);
+/* Frees those of which nothing is in flight any more. */
+void tail_free_retired(struct tail *tail, bool all);
 
 /* tail_open.c */
 /* Forgets the positions of files that were finished, closed, and are gone by now. */
@@ -178,6 +237,22 @@ bool tail_flush_now(struct tail *tail, struct source *source);
 /* What the source needs for its stream's frame. -1: no memory. */
 int tail_add_framing(struct tail *tail, struct source *source);
 void tail_free_framing(struct source *source);
+
+/* tail_inflate.c */
+struct inflate;
+/* The position's file is gone: is its text found compressed beside its log? Then a source reads it, and has the position. */
+bool tail_read_compressed(struct tail *tail, struct position *position);
+/* The same for a source whose file went while it was closed. */
+bool tail_unpack(struct tail *tail, struct source *source);
+/* Looks for a compressed file of the log that begins with what the mark knows, behind `path` (room: PATH_MAX) in the order of names;
+ * NULL: there is none. */
+struct inflate *tail_find_compressed(struct tail *tail, const char *log, const struct mark *mark,
+                                     char *path, struct file_facts *ret_facts, int *ret_fd);
+/* The source's fd is what `inflate` writes. */
+void tail_begin_inflate(struct tail *tail, struct source *source, struct inflate *inflate,
+                        const char *path);
+/* The next step. True: there is nothing to read of it yet, or it is gone. */
+bool tail_inflate(struct tail *tail, struct source *source);
 
 /* tail_lost.c */
 /* Bytes of the file were gone before they could be read: counted and logged with the reason, a whole sentence's part such as

@@ -49,10 +49,16 @@ const char *tail_log_of(struct tail *tail, const char *path, char *room)
     return path;
 }
 
-/* By birth; where the file system has none, or it is the same, by the order in which they were found. */
+/* The file that bears the log's own name is the newest, whenever it was born: it may have been copied and truncated. The others by
+ * birth; where the file system has none, or it is the same, by the order in which they were found. */
 static bool is_older(const struct source *source, const struct source *than)
 {
     const int64_t a = source->id.birth, b = than->id.birth;
+    const char *log = source->origin.path.ptr;
+    bool own = strcmp(source->path, log) == 0;
+    if (strcmp(than->origin.path.ptr, log) == 0 && own != (strcmp(than->path, log) == 0) &&
+        tail_bears_log_name(own ? source : than))
+        return !own;
     if (a != 0 && b != 0 && a != b)
         return a < b;
     return source->position->sequence < than->position->sequence;
@@ -66,7 +72,7 @@ static int compare_generations(const void *left, const void *right)
     return order != 0 ? order : is_older(a, b) ? -1 : 1;
 }
 
-static void link_generations(struct source *older, struct source *newer)
+void tail_link_generations(struct source *older, struct source *newer)
 {
     if (newer != NULL)
         newer->older = older;
@@ -76,7 +82,7 @@ static void link_generations(struct source *older, struct source *newer)
 
 void tail_unlink_generations(struct source *source)
 {
-    link_generations(source->older, source->newer);
+    tail_link_generations(source->older, source->newer);
     source->older = source->newer = NULL;
 }
 
@@ -93,8 +99,8 @@ static void join_strays(struct tail *tail, struct source *first)
         struct source *newer = first;
         while (newer->older != NULL && is_older(stray, newer->older))
             newer = newer->older;
-        link_generations(newer->older, stray);
-        link_generations(stray, newer);
+        tail_link_generations(newer->older, stray);
+        tail_link_generations(stray, newer);
     }
 }
 
@@ -103,12 +109,13 @@ void tail_join_generations(struct tail *tail, struct source *source)
 {
     struct source *newer = NULL;
     struct source *older = tail_newest(tail, source->origin.path.ptr);
-    while (older != NULL && older->offset == 0 && is_older(source, older)) {
+    while (older != NULL && (older->offset == 0 || tail_bears_log_name(older)) &&
+           is_older(source, older)) {
         newer = older;
         older = older->older;
     }
-    link_generations(older, source);
-    link_generations(source, newer);
+    tail_link_generations(older, source);
+    tail_link_generations(source, newer);
     if (newer != NULL)
         return;
     tail_set_newest(tail, source);
@@ -116,11 +123,48 @@ void tail_join_generations(struct tail *tail, struct source *source)
         join_strays(tail, source);
 }
 
+struct last_birth {
+    const char *log;
+    int64_t birth;
+};
+
+static void later_birth(const struct position *position, void *arg)
+{
+    struct last_birth *last = (struct last_birth *)arg;
+    if (strcmp(position->path, last->log) == 0 && position->id.birth > last->birth)
+        last->birth = position->id.birth;
+}
+
+int64_t tail_last_birth(struct tail *tail, const struct source *source)
+{
+    struct last_birth last = {source->origin.path.ptr, 0};
+    for (const struct source *s = tail->sources; s != NULL; s = s->next)
+        if (s != source)
+            later_birth(s->position, &last);
+    positions_each_unclaimed(tail->place.positions, tail->stream->config->name, later_birth, &last);
+    return last.birth;
+}
+
+void tail_find_missed_copies(struct tail *tail, const char *log)
+{
+    const struct source *newest = tail_newest(tail, log);
+    if (newest == NULL || !tail_bears_log_name(newest))
+        return;
+    int64_t last = tail_last_birth(tail, newest);
+    if (last <= newest->id.birth || tail->finding)
+        return;
+    tail_find_missed(tail, log, last, INT64_MAX);
+    tail_look_for_missed(tail); /* at once: the log's own file is ready to be read */
+}
+
 /* Generations that came and went while the agent was down: born between the last one that it knew and the present one. */
 static void find_missed(struct tail *tail, struct source *const *all, size_t n)
 {
     for (size_t i = 1; i < n; i++)
-        if (all[i]->older != NULL)
+        if (all[i]->older != NULL && all[i]->older->id.birth > all[i]->id.birth) {
+            all[i]->copied = true;
+            tail_find_missed_copies(tail, all[i]->origin.path.ptr);
+        } else if (all[i]->older != NULL)
             tail_find_missed(tail, all[i]->origin.path.ptr, all[i]->older->id.birth,
                              all[i]->id.birth);
 }
@@ -164,7 +208,7 @@ int tail_order_generations(struct tail *tail)
         tail_unlink_generations(all[i]);
     for (size_t i = 0; i < n; i++) {
         if (i > 0 && strcmp(all[i]->position->path, all[i - 1]->position->path) == 0)
-            link_generations(all[i - 1], all[i]);
+            tail_link_generations(all[i - 1], all[i]);
         tail_set_newest(tail, all[i]);
     }
     find_missed(tail, all, n);

@@ -39,6 +39,15 @@ static bool born_in_time(const struct missed *wanted, size_t n, const struct mis
     return false;
 }
 
+/* A file that lost its name and is found again: it may have been written anew. */
+static void name_again(struct tail *tail, struct source *source, const char *path)
+{
+    if (source->named || source->unpacked)
+        return;
+    tail_set_name(tail, source, path);
+    tail_make_ready(tail, source);
+}
+
 /* Is the file a generation of one of wanted[0..n), and not known? */
 static bool is_missed(struct tail *tail, const struct missed *wanted, size_t n, const char *path,
                       struct file_facts *ret_facts)
@@ -49,9 +58,13 @@ static bool is_missed(struct tail *tail, const struct missed *wanted, size_t n, 
     struct missed key = {.log = base};
     const struct missed *one =
         (const struct missed *)bsearch(&key, wanted, n, sizeof(*wanted), compare_log);
-    return one != NULL && file_facts(path, ret_facts) == 0 && ret_facts->regular &&
-           born_in_time(wanted, n, one, ret_facts->id.birth) &&
-           tail_by_id(tail, &ret_facts->id) == NULL;
+    if (one == NULL || file_facts(path, ret_facts) == -1 || !ret_facts->regular ||
+        !born_in_time(wanted, n, one, ret_facts->id.birth))
+        return false;
+    struct source *source = tail_by_id(tail, &ret_facts->id);
+    if (source != NULL)
+        name_again(tail, source, path);
+    return source == NULL && !tail_hold_copy(tail, path, ret_facts);
 }
 
 /* All of one folder, in order. */

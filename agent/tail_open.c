@@ -1,4 +1,5 @@
 #include "agent/clock.h"
+#include "agent/inflate.h"
 #include "agent/siblings.h"
 #include "agent/tail_inner.h"
 
@@ -33,17 +34,33 @@ static void forget_gone(struct tail *tail, const struct sibling *sibling)
     positions_forget(tail->place.positions, &position);
 }
 
+/* Its text may be there all the same, compressed. */
+static bool is_compressed(struct tail *tail, const struct sibling *sibling)
+{
+    bool known;
+    struct position *position =
+        positions_claim(tail->place.positions, tail->stream->config->name, &sibling->id,
+                        sibling->path, tail->place.worker, &known);
+    if (position == NULL || tail_read_compressed(tail, position))
+        return true;
+    positions_release(tail->place.positions, position);
+    return false;
+}
+
 static void is_gone(struct tail *tail, const struct sibling *sibling)
 {
-    log_warn("tail",
-             "a file is gone since the last run: what it held behind the offset, if anything, is "
-             "lost path=%s inode=%ju offset=%ju stream=%s",
-             log_quote(sibling->path), (uintmax_t)sibling->id.ino, (uintmax_t)sibling->offset,
-             tail->stream->config->name);
-    forget_gone(tail, sibling);
+    if (!is_compressed(tail, sibling)) {
+        log_warn(
+            "tail",
+            "a file is gone since the last run: what it held behind the offset, if anything, is "
+            "lost path=%s inode=%ju offset=%ju stream=%s",
+            log_quote(sibling->path), (uintmax_t)sibling->id.ino, (uintmax_t)sibling->offset,
+            tail->stream->config->name);
+        forget_gone(tail, sibling);
+    }
     const struct source *newest = tail_newest(tail, sibling->path);
-    tail_find_missed(tail, sibling->path, sibling->id.birth,
-                     newest == NULL ? INT64_MAX : newest->id.birth);
+    bool last = newest == NULL || identity_equal(&newest->id, &sibling->id);
+    tail_find_missed(tail, sibling->path, sibling->id.birth, last ? INT64_MAX : newest->id.birth);
 }
 
 void tail_prune(struct tail *tail)
@@ -67,9 +84,12 @@ static void find_renamed(struct tail *tail)
         const struct sibling *sibling = &siblings.items[i];
         if (sibling->found == NULL && sibling->looked)
             is_gone(tail, sibling);
-        else if (sibling->found != NULL && file_facts(sibling->found, &facts) == 0 &&
-                 identity_equal(&facts.id, &sibling->id) &&
-                 (source = tail_open_generation(tail, sibling->found, &facts)) != NULL)
+        else if (sibling->found == NULL)
+            continue;
+        else if (inflate_knows(sibling->found) || file_facts(sibling->found, &facts) == -1 ||
+                 !identity_equal(&facts.id, &sibling->id))
+            is_gone(tail, sibling); /* what was read in it was its text; or it went just now */
+        else if ((source = tail_open_generation(tail, sibling->found, &facts)) != NULL)
             tail_set_name(tail, source, sibling->found); /* its writer may still be at it */
     }
     siblings_free(&siblings);
@@ -110,6 +130,8 @@ void tail_close(struct tail **tail_ptr)
     tail_leave_all_ready(tail);
     while (tail->sources != NULL)
         tail_free_source(tail, tail->sources);
+    tail_free_retired(tail, true);
+    tail_free_held(tail);
     tail_forget_missed(tail);
     tail_poll_end(tail);
     tail_link_end(tail);

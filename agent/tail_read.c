@@ -16,7 +16,7 @@ static void append(struct source ***last, struct source *source)
 void tail_make_ready(struct tail *tail, struct source *source)
 {
     tail->stirred = true;
-    if (source->ready)
+    if (source->ready || source->position == NULL)
         return;
     source->ready = true;
     tail_note_idle(tail, source);
@@ -159,11 +159,12 @@ static bool waits_for_older(struct tail *tail, struct source *source,
 static void look_for_truncation(struct tail *tail, struct source *source, bool changed)
 {
     struct file_facts facts;
-    if (file_facts_fd(source->fd, &facts) == -1 || (!changed && facts.size >= source->offset))
+    if (source->inflate != NULL || file_facts_fd(source->fd, &facts) == -1)
         return;
-    tail_truncated(tail, source, facts.size);
-    if (facts.size > 0)
-        tail_make_ready(tail, source);
+    if (changed || facts.size < source->offset)
+        tail_truncated(tail, source);
+    else if (source->offset == 0)
+        tail_look_for_copies(tail, source);
 }
 
 static void read_failed(struct tail *tail, struct source *source)
@@ -184,6 +185,8 @@ static bool fill_from(struct tail *tail, struct source *source, struct batch_pri
     enum source_read result = source_read(source, tail->place.pool, batch, time);
     if (!source->named && source->offset + source->scanned > seen)
         source->quiet_since = clock_monotonic(); /* it has grown, whoever saw it first */
+    if (source->offset + source->scanned > source->seen)
+        source->seen = source->offset + source->scanned;
     switch (result) {
     case READ_MORE: tail_make_ready(tail, source); return true;
     case READ_END:
@@ -201,6 +204,7 @@ static bool fill_from(struct tail *tail, struct source *source, struct batch_pri
 void tail_fill(struct tail *tail, struct batch_private *batch)
 {
     int64_t time = clock_real();
+    tail_free_retired(tail, false);
     admit_waiting(tail);
     /* Every source that is ready now has one turn, so that none waits for a fast one. */
     struct source *last = NULL;
@@ -208,7 +212,9 @@ void tail_fill(struct tail *tail, struct batch_private *batch)
         last = s;
     while (tail->first_ready != NULL) {
         struct source *source = take_ready(tail);
-        bool more = waits_for_older(tail, source, batch) || fill_from(tail, source, batch, time);
+        bool more = waits_for_older(tail, source, batch) ||
+                    (source->inflate != NULL && tail_inflate(tail, source)) ||
+                    fill_from(tail, source, batch, time);
         tail_note_idle(tail, source);
         if (!more || source == last)
             break;
@@ -217,10 +223,26 @@ void tail_fill(struct tail *tail, struct batch_private *batch)
 
 /* ---- batches ---- */
 
+/* Of a file of which nothing is delivered yet the beginning is saved, too: by it a copy is found, should the file be
+ * truncated and the agent killed. */
+static void note_head(struct tail *tail, const struct range *range)
+{
+    const struct source *source = range->source;
+    struct position *position = source->position;
+    if (position == NULL || position->mark.offset != 0 || range->epoch != source->epoch ||
+        position->mark.head.len >= range->mark.head.len)
+        return;
+    const struct mark mark = {.head = range->mark.head};
+    positions_set(tail->place.positions, position, &mark);
+}
+
 void tail_commit(struct batch_private *batch)
 {
-    for (struct range *range = batch->ranges; range != NULL; range = range->batch_next)
+    struct tail *tail = batch->stream->tail;
+    for (struct range *range = batch->ranges; range != NULL; range = range->batch_next) {
         source_commit_range(range);
+        note_head(tail, range);
+    }
 }
 
 void tail_undo(struct batch_private *batch)

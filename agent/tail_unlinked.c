@@ -58,6 +58,8 @@ static void tick_closed(struct tail *tail, struct source *source, char looked[PA
             return;
         memcpy(looked, source->path, len < PATH_MAX ? len + 1 : 0);
     }
+    if (!source->gone && tail_unpack(tail, source))
+        return;
     if (!source->gone)
         could_not_be_read(tail, source);
     if (source->first != NULL)
@@ -74,8 +76,9 @@ static void tick_closed(struct tail *tail, struct source *source, char looked[PA
 
 static uint64_t unread_of(const struct source *source, struct file_facts *ret_facts)
 {
-    if (source->named || source->fd == -1 || file_facts_fd(source->fd, ret_facts) == -1 ||
-        ret_facts->links > 0 || ret_facts->size < source->offset)
+    if (source->named || source->unpacked || source->fd == -1 ||
+        file_facts_fd(source->fd, ret_facts) == -1 || ret_facts->links > 0 ||
+        ret_facts->size < source->offset)
         return 0;
     return ret_facts->size - source->offset;
 }
@@ -112,7 +115,7 @@ static bool is_over(const struct tail *tail, const struct source *source,
         return true;
     if (quiet < QUIET_NS)
         return false;
-    enum writers writers = writers_of(source->fd);
+    enum writers writers = source->unpacked ? WRITERS_NONE : writers_of(source->fd);
     return writers == WRITERS_NONE || (writers == WRITERS_UNKNOWN && quiet >= QUIET_UNKNOWN_NS);
 }
 
@@ -122,11 +125,17 @@ void tail_tick(struct tail *tail)
     char looked[PATH_MAX] = "";
     int64_t now = clock_monotonic();
     uint64_t unread = 0;
+    if (tail_holds_pending(tail))
+        tail_look_at_held(tail);
     for (struct source *source = tail->sources, *next; source != NULL; source = next) {
         struct file_facts facts;
         next = source->next;
         if (source->named)
             continue;
+        if (source->inflate != NULL) {
+            source->failed = false;
+            tail_make_ready(tail, source);
+        }
         if (source->fd == -1) {
             tick_closed(tail, source, looked);
             continue;

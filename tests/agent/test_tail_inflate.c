@@ -1,0 +1,282 @@
+/* Generations that were compressed before they were read to their end. */
+#include "agent/tail_inner.h"
+
+#include "tests/agent/tail_rig.h"
+
+#include <zlib.h>
+
+static void pack(const struct rig *rig, const char *name, const char *text, size_t cut)
+{
+    char packed[4096];
+    z_stream z = {0};
+    assert_int_equal(deflateInit2(&z, 6, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY), Z_OK);
+    z.next_in = (Bytef *)(uintptr_t)text;
+    z.avail_in = (uInt)strlen(text);
+    z.next_out = (Bytef *)packed;
+    z.avail_out = sizeof(packed);
+    assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+    harness_write(at(rig, name), packed, z.total_out - cut);
+    deflateEnd(&z);
+}
+
+/* As gzip: the plain file is gone. */
+static void gzip(const struct rig *rig, const char *name)
+{
+    char packed[64];
+    char *text = harness_read(at(rig, name), NULL);
+    assert_non_null(text);
+    snprintf(packed, sizeof(packed), "%s.gz", name);
+    pack(rig, packed, text, 0);
+    assert_int_equal(unlink(at(rig, name)), 0);
+    free(text);
+}
+
+static uint64_t count_of(struct rig *rig, enum stat_id stat)
+{
+    uint64_t sums[STAT_COUNT] = {0};
+    stats_read(&rig->sides[0].stream.stats, sums);
+    return sums[stat];
+}
+
+static void assert_no_position_of(struct rig *rig, const char *name)
+{
+    stop(rig);
+    char *text = harness_read(harness_path(rig->state, "positions"), NULL);
+    assert_non_null(text);
+    assert_null(strstr(text, name));
+    free(text);
+}
+
+/* As if the quiet time were over. */
+static void tick_later(struct rig *rig)
+{
+    struct tail *tail = rig->sides[0].stream.tail;
+    for (struct source *source = tail->sources; source != NULL; source = source->next)
+        source->quiet_since -= (int64_t)3600 * 1000000000;
+    tail_tick(tail);
+}
+
+static void rotated_and_compressed_while_down_is_read_on_before_the_new_one(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    harness_put(at(rig, "a.log"), "1\n2\n");
+    start(rig);
+    assert_read(rig, "1 2 ");
+    stop(rig);
+    harness_append(at(rig, "a.log"), "3\n4\n");
+    move(rig, "a.log", "a.log.1");
+    gzip(rig, "a.log.1");
+    pack(rig, "a.log.0.gz", "another\n", 0);
+    pack(rig, "b.log.1.gz", "1\n2\nnot of this log\n", 0);
+    harness_put(at(rig, "a.log"), "5\n");
+    start(rig);
+    assert_read(rig, "3 4 5 ");
+    tick_later(rig);
+    stop(rig);
+    start(rig);
+    assert_read(rig, "");
+    harness_append(at(rig, "a.log"), "6\n");
+    assert_read(rig, "6 ");
+}
+
+static void what_is_decompressed_is_forgotten_when_it_is_read(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    harness_put(at(rig, "b.log"), "1\n");
+    start(rig);
+    assert_read(rig, "1 ");
+    stop(rig);
+    harness_append(at(rig, "b.log"), "2\n");
+    move(rig, "b.log", "b.log-20260101");
+    gzip(rig, "b.log-20260101");
+    start(rig);
+    assert_read(rig, "2 ");
+    tick_later(rig);
+    assert_null(rig->sides[0].stream.tail->sources);
+    assert_no_position_of(rig, "b.log");
+}
+
+static void a_crash_while_it_is_decompressed_begins_anew_from_the_delivered(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    harness_put(at(rig, "a.log"), "1\n");
+    start(rig);
+    assert_read(rig, "1 ");
+    stop(rig);
+    harness_append(at(rig, "a.log"), "2\n3\n");
+    move(rig, "a.log", "a.log.2");
+    gzip(rig, "a.log.2");
+    for (int i = 0; i < 3; i++) {
+        start(rig);
+        struct batch_private *batch = take(rig, 0);
+        tail_commit(batch);
+        assert_text(rig, "2 3 ");
+        stop(rig); /* nothing of it was delivered */
+        batch_give(&rig->pool, batch);
+    }
+    start(rig);
+    assert_read(rig, "2 3 ");
+    stop(rig);
+    start(rig);
+    assert_read(rig, "");
+}
+
+static void a_file_that_only_begins_alike_is_not_taken(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    harness_put(at(rig, "a.log"), "header\n");
+    start(rig);
+    struct batch_private *batch = take(rig, 0);
+    tail_commit(batch);
+    finish(rig, batch);
+    assert_text(rig, "header ");
+    char line[100];
+    for (int i = 0; i < 50; i++) {
+        snprintf(line, sizeof(line), "a line that makes the file longer than a fingerprint, %d\n",
+                 i);
+        harness_append(at(rig, "a.log"), line);
+    }
+    drain(rig);
+    rig->text[0] = '\0';
+    stop(rig);
+    char *text = harness_read(at(rig, "a.log"), NULL);
+    size_t len = strlen(text);
+    harness_append(at(rig, "a.log"), "right\n");
+    move(rig, "a.log", "a.log.5");
+    gzip(rig, "a.log.5");
+    text[len - 5] = '!'; /* at the position it is another one */
+    pack(rig, "a.log.1.gz", text, 0);
+    pack(rig, "a.log.2.gz", "header\n", 0);
+    free(text);
+    start(rig);
+    assert_read(rig, "right ");
+}
+
+static void what_no_compressed_file_holds_is_gone(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    harness_put(at(rig, "b.log"), "1\n");
+    start(rig);
+    assert_read(rig, "1 ");
+    stop(rig);
+    harness_append(at(rig, "b.log"), "2\n");
+    assert_int_equal(unlink(at(rig, "b.log")), 0);
+    pack(rig, "b.log.1.gz", "another\n", 0);
+    harness_put(at(rig, "b.log.2.gz"), "not packed at all");
+    harness_put(at(rig, "b.log.3.gz"), "");
+    start(rig);
+    assert_read(rig, "");
+    assert_no_position_of(rig, "b.log");
+}
+
+static void a_cut_file_gives_the_lines_that_it_has(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    harness_put(at(rig, "b.log"), "1\n");
+    start(rig);
+    assert_read(rig, "1 ");
+    stop(rig);
+    assert_int_equal(unlink(at(rig, "b.log")), 0);
+    pack(rig, "b.log.1.gz", "1\n2\n3\n", 8); /* its check sum and length are missing */
+    start(rig);
+    drain(rig);
+    assert_text(rig, "2 3 ");
+    assert_non_null(rig->sides[0].stream.tail->sources->inflate); /* it may still grow */
+    tick_later(rig);
+    assert_read(rig, "");
+    assert_null(rig->sides[0].stream.tail->sources->inflate);
+    tick_later(rig);
+    assert_null(rig->sides[0].stream.tail->sources);
+}
+
+static void a_copy_that_was_compressed_is_read_on_after_a_truncation(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    for (int stopped = 0; stopped < 2; stopped++) {
+        harness_put(at(rig, "a.log"), stopped ? "one\n" : "1\n");
+        start(rig);
+        assert_read(rig, stopped ? "one " : "1 ");
+        if (stopped)
+            stop(rig);
+        harness_append(at(rig, "a.log"), "2\n");
+        char *text = harness_read(at(rig, "a.log"), NULL);
+        pack(rig, "a.log.1.gz", text, 0);
+        free(text);
+        assert_int_equal(truncate(at(rig, "a.log"), 0), 0);
+        harness_append(at(rig, "a.log"), "3\n");
+        if (stopped)
+            start(rig);
+        assert_read(rig, "2 3 ");
+        assert_int_equal(count_of(rig, STAT_lost_bytes), 0);
+        stop(rig); /* before it is forgotten: its position is the compressed file's */
+        start(rig);
+        assert_read(rig, "");
+        tick_later(rig);
+        stop(rig);
+        assert_int_equal(unlink(at(rig, "a.log.1.gz")), 0);
+        assert_int_equal(unlink(at(rig, "a.log")), 0);
+    }
+}
+
+static void a_compressed_file_may_be_renamed_while_it_is_read(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    harness_put(at(rig, "a.log"), "1\n");
+    start(rig);
+    assert_read(rig, "1 ");
+    stop(rig);
+    harness_append(at(rig, "a.log"), "2\n");
+    pack(rig, "a.log.1.gz", "1\n2\n", 0);
+    assert_int_equal(truncate(at(rig, "a.log"), 0), 0);
+    start(rig);
+    assert_read(rig, "2 ");
+    move(rig, "a.log.1.gz", "a.log.2.gz");
+    assert_read(rig, "");
+    tail_rescan(rig->sides[0].stream.tail);
+    assert_read(rig, "");
+    stop(rig);
+    start(rig);
+    assert_read(rig, "");
+}
+
+static void a_closed_file_that_is_rotated_and_compressed_is_read_on(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    struct tail *tail = rig->sides[0].stream.tail;
+    harness_put(at(rig, "a.log"), "1\n");
+    start(rig);
+    assert_read(rig, "1 ");
+    tail = rig->sides[0].stream.tail;
+    tail_close_file(tail, tail->sources);
+    watch_pause(rig->sides[0].watch, true); /* all of it happens between two looks */
+    harness_append(at(rig, "a.log"), "2\n");
+    move(rig, "a.log", "a.log.1");
+    gzip(rig, "a.log.1");
+    harness_put(at(rig, "a.log"), "3\n");
+    watch_pause(rig->sides[0].watch, false);
+    events(rig);
+    drain(rig);
+    tail_tick(tail);
+    drain(rig);
+    assert_non_null(strstr(rig->text, "2 "));
+    assert_non_null(strstr(rig->text, "3 "));
+    assert_int_equal(strlen(rig->text), 4);
+    rig->text[0] = '\0';
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        RIG(rotated_and_compressed_while_down_is_read_on_before_the_new_one),
+        RIG(what_is_decompressed_is_forgotten_when_it_is_read),
+        RIG(a_crash_while_it_is_decompressed_begins_anew_from_the_delivered),
+        RIG(a_file_that_only_begins_alike_is_not_taken),
+        RIG(what_no_compressed_file_holds_is_gone),
+        RIG(a_cut_file_gives_the_lines_that_it_has),
+        RIG(a_closed_file_that_is_rotated_and_compressed_is_read_on),
+        RIG(a_compressed_file_may_be_renamed_while_it_is_read),
+        RIG(a_copy_that_was_compressed_is_read_on_after_a_truncation),
+    };
+    log_init(LOG_LEVEL_ERROR);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
