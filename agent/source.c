@@ -171,6 +171,7 @@ void source_know_head(struct source *source, uint64_t size)
         return;
     size_t len = (size_t)(end - bytes) + 1;
     source->head = (struct content_hash){(uint32_t)len, XXH3_64bits(bytes, len)};
+    source->rested = true; /* until its first read it may be written anew */
 }
 
 void source_mark(struct source *source, struct mark *ret_mark)
