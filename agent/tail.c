@@ -386,14 +386,28 @@ static void events_were_lost(struct tail *tail)
     tail->wants_rescan = true;
 }
 
+/* Folders above those of the logs may see much that is nothing to us: /tmp, /var. */
+static bool leads_to_files(const struct tail *tail, const char *folder)
+{
+    const struct option_list *paths = &tail->stream->config->tail.paths;
+    for (size_t i = 0; i < paths->n; i++)
+        if (glob_leads(paths->items[i], folder))
+            return true;
+    return tail_link_leads(tail, folder);
+}
+
 void tail_event(struct tail *tail, const char *path, uint32_t mask)
 {
     if (path == NULL) {
         events_were_lost(tail);
         return;
     }
-    if ((mask & (IN_ISDIR | IN_IGNORED | IN_DELETE_SELF | IN_MOVE_SELF)) != 0) {
+    if ((mask & (IN_IGNORED | IN_DELETE_SELF | IN_MOVE_SELF)) != 0) {
         tail->wants_rescan = true;
+        return;
+    }
+    if ((mask & IN_ISDIR) != 0) {
+        tail->wants_rescan |= leads_to_files(tail, path);
         return;
     }
     if (tail->links != NULL)
@@ -404,7 +418,8 @@ void tail_event(struct tail *tail, const char *path, uint32_t mask)
     else if (source != NULL || tail_matches(tail, path))
         tail_look(tail, path);
     else if ((mask & (IN_MOVED_TO | IN_CREATE)) != 0 && is_link(path))
-        tail->wants_rescan = true; /* it may lead to a folder that a glob goes through */
+        tail->wants_rescan |=
+            leads_to_files(tail, path); /* it may lead to a folder that a glob goes through */
     else {
         if ((mask & IN_MOVED_TO) != 0)
             tail_look_for_ours(tail, path);

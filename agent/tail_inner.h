@@ -168,6 +168,8 @@ void tail_poll_end(struct tail *tail);
 /* tail_link.c */
 /* The path is looked at: what it leads to is watched if it is a symbolic link, and not any longer if it is none. */
 void tail_follow_link(struct tail *tail, const char *path, bool is_link);
+/* Does a link lead through the folder, or to it? */
+bool tail_link_leads(const struct tail *tail, const char *folder);
 /* Something happened to what a link leads to, or not. */
 void tail_link_event(struct tail *tail, const char *path, uint32_t mask);
 /* The link that leads to this path, or NULL. */

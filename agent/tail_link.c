@@ -243,6 +243,17 @@ void tail_link_event(struct tail *tail, const char *path, uint32_t mask)
         look_at_links(tail, target);
 }
 
+bool tail_link_leads(const struct tail *tail, const char *folder)
+{
+    size_t len = strlen(folder);
+    for (const struct link *link = tail->links; link != NULL; link = link->next)
+        for (size_t i = 0; i < link->n; i++)
+            if (strncmp(link->targets[i].path, folder, len) == 0 &&
+                (link->targets[i].path[len] == '/' || link->targets[i].path[len] == '\0'))
+                return true;
+    return false;
+}
+
 const char *tail_linked_log(const struct tail *tail, const char *target)
 {
     const struct link_target *found = find_target(tail, target);

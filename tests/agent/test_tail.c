@@ -438,9 +438,30 @@ static void compressed_files_are_not_read_as_lines(void **state)
     free((void *)(uintptr_t)all);
 }
 
+static void folders_that_lead_to_no_file_cause_no_look_at_everything(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    const char *paths = strdup(at(rig, "logs/*/a.log"));
+    assert_int_equal(mkdir(at(rig, "logs"), 0755), 0);
+    rig->sides[0].config.tail.paths.items = &paths;
+    start(rig);
+    struct tail *tail = rig->sides[0].stream.tail;
+    ev_run(rig->loop, EVRUN_NOWAIT);
+    tail_wants_rescan(tail);
+    assert_int_equal(mkdir(at(rig, "other"), 0755), 0);
+    assert_int_equal(rmdir(at(rig, "other")), 0);
+    ev_run(rig->loop, EVRUN_NOWAIT);
+    assert_false(tail_wants_rescan(tail));
+    assert_int_equal(mkdir(at(rig, "logs/x"), 0755), 0);
+    harness_put(at(rig, "logs/x/a.log"), "1\n");
+    assert_read(rig, "1 ");
+    free((void *)(uintptr_t)paths);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+        RIG(folders_that_lead_to_no_file_cause_no_look_at_everything),
         RIG(a_file_written_anew_is_seen_though_it_ends_alike_where_it_was_read_to),
         RIG(a_file_written_anew_is_seen_though_its_size_and_its_end_are_the_same),
         RIG(compressed_files_are_not_read_as_lines),
