@@ -49,7 +49,8 @@ struct config_multiline {
 enum tail_container { TAIL_PLAIN, TAIL_AUTO, TAIL_CRI, TAIL_DOCKER };
 
 struct config_tail {
-    struct option_list paths;   /* globs, absolute */
+    struct option_list paths;      /* globs, absolute */
+    struct option_list rotated_to; /* folders, absolute or relative to a log's */
     struct option_list exclude; /* globs on the whole path, or on the name when without a slash */
     int64_t start;         /* enum tail_start, or ms: the age of a file that is begun at its end */
     uint64_t max_line;     /* bytes */

@@ -102,6 +102,13 @@ static const struct option tail_options[] = {
      .help = "Files that are left out although they match: globs on the whole path or, without a "
              "slash, on the "
              "file's name."},
+    {.name = "rotated_to",
+     .type = OPTION_LIST,
+     .offset = offsetof(struct config_tail, rotated_to),
+     .help = "Folders to which rotation moves files (logrotate's `olddir`), absolute or relative "
+             "to a log's folder: files that were "
+             "renamed while the agent was down are looked for there, too. The log's own folder and "
+             "the folders in it need not be named."},
     {.name = "start",
      .type = OPTION_TIME,
      .offset = offsetof(struct config_tail, start),

@@ -94,14 +94,21 @@ DIR *siblings_open_folder(const char *file, char *ret_folder)
     return opendir(ret_folder);
 }
 
-/* by_id[0..n), all of one folder: it is walked once, however many they are. */
-static void look_into(struct sibling **by_id, size_t n)
+static bool all_found(struct sibling **some, size_t n)
 {
-    char folder[PATH_MAX], path[PATH_MAX + NAME_MAX + 2];
-    DIR *dir = siblings_open_folder(place_of(by_id[0]), folder);
+    for (size_t i = 0; i < n; i++)
+        if (some[i]->found == NULL)
+            return false;
+    return true;
+}
+
+/* The folder's name ends with a slash. False: it can't be read. */
+static bool walk(struct sibling **by_id, size_t n, const char *folder)
+{
+    char path[PATH_MAX + NAME_MAX + 2];
+    DIR *dir = opendir(folder);
     if (dir == NULL)
-        return;
-    qsort(by_id, n, sizeof(struct sibling *), compare_ids);
+        return false;
     struct dirent *entry;
     while ((entry = readdir(dir)) != NULL) {
         /* d_ino may differ from the inode on stacked file systems: only statx tells. */
@@ -109,18 +116,55 @@ static void look_into(struct sibling **by_id, size_t n)
         check(by_id, n, path);
     }
     closedir(dir);
+    return true;
+}
+
+/* Rotation may have moved them to a folder in this one. */
+static void walk_folders_in(struct sibling **by_id, size_t n, const char *folder)
+{
+    char path[PATH_MAX + NAME_MAX + 2];
+    DIR *dir = opendir(folder);
+    struct dirent *entry;
+    while (dir != NULL && !all_found(by_id, n) && (entry = readdir(dir)) != NULL) {
+        bool maybe = entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN;
+        if (!maybe || strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        snprintf(path, sizeof(path), "%s%s/", folder, entry->d_name);
+        walk(by_id, n, path);
+    }
+    if (dir != NULL)
+        closedir(dir);
+}
+
+/* by_id[0..n), all of one folder: it is walked once, however many they are. */
+static void look_into(struct sibling **by_id, size_t n, const struct option_list *also)
+{
+    char folder[PATH_MAX], path[PATH_MAX * 2];
+    const char *place = place_of(by_id[0]);
+    if (snprintf(folder, PATH_MAX, "%.*s/", (int)folder_len(place), place) >= PATH_MAX)
+        return;
+    qsort(by_id, n, sizeof(struct sibling *), compare_ids);
+    if (!walk(by_id, n, folder))
+        return;
+    if (!all_found(by_id, n))
+        walk_folders_in(by_id, n, folder);
+    for (size_t i = 0; i < also->n && !all_found(by_id, n); i++) {
+        const char *other = also->items[i];
+        snprintf(path, sizeof(path), "%s%s/", other[0] == '/' ? "" : folder, other);
+        walk(by_id, n, path);
+    }
     for (size_t i = 0; i < n; i++)
         by_id[i]->looked = true;
 }
 
-static void look_into_all(struct sibling **some, size_t n)
+static void look_into_all(struct sibling **some, size_t n, const struct option_list *also)
 {
     qsort(some, n, sizeof(struct sibling *), compare_folders);
     for (size_t i = 0, end; i < n; i = end) {
         for (end = i + 1; end < n; end++)
             if (compare_folders(&some[i], &some[end]) != 0)
                 break;
-        look_into(some + i, end - i);
+        look_into(some + i, end - i, also);
     }
 }
 
@@ -136,7 +180,7 @@ static bool is_linked(struct sibling *sibling)
 }
 
 void siblings_find(struct siblings *siblings, struct positions *positions, const char *stream,
-                   siblings_wanted_fn *wanted, void *arg)
+                   const struct option_list *also, siblings_wanted_fn *wanted, void *arg)
 {
     struct collect c = {siblings, 0, wanted, arg};
     *siblings = (struct siblings){0};
@@ -150,12 +194,12 @@ void siblings_find(struct siblings *siblings, struct positions *positions, const
     }
     for (size_t i = 0; i < siblings->n; i++)
         some[i] = &siblings->items[i];
-    look_into_all(some, siblings->n);
+    look_into_all(some, siblings->n, also);
     size_t n = 0;
     for (size_t i = 0; i < siblings->n; i++)
         if (is_linked(&siblings->items[i]))
             some[n++] = &siblings->items[i];
-    look_into_all(some, n);
+    look_into_all(some, n, also);
     free(some);
 }
 

@@ -22,10 +22,11 @@ struct siblings {
     bool failed; /* out of memory: incomplete */
 };
 
-/* Those positions of the stream that nobody has claimed and whose log `wanted` accepts. */
+/* Those positions of the stream that nobody has claimed and whose log `wanted` accepts. They are looked for in the log's folder,
+ * in the folders in it, and in those of `also`, absolute or relative to the log's folder. */
 typedef bool siblings_wanted_fn(const char *path, void *arg);
 void siblings_find(struct siblings *siblings, struct positions *positions, const char *stream,
-                   siblings_wanted_fn *wanted, void *arg);
+                   const struct option_list *also, siblings_wanted_fn *wanted, void *arg);
 void siblings_free(struct siblings *siblings);
 
 /* Orders paths so that those of one folder stand together. */

@@ -66,7 +66,8 @@ static void is_gone(struct tail *tail, const struct sibling *sibling)
 void tail_prune(struct tail *tail)
 {
     struct siblings siblings;
-    siblings_find(&siblings, tail->place.positions, tail->stream->config->name, owns_log, tail);
+    siblings_find(&siblings, tail->place.positions, tail->stream->config->name,
+                  &tail->stream->config->tail.rotated_to, owns_log, tail);
     for (size_t i = 0; i < siblings.n; i++)
         if (siblings.items[i].found == NULL && siblings.items[i].looked)
             forget_gone(tail, &siblings.items[i]);
@@ -79,7 +80,8 @@ static void find_renamed(struct tail *tail)
     struct siblings siblings;
     struct file_facts facts;
     struct source *source;
-    siblings_find(&siblings, tail->place.positions, tail->stream->config->name, owns_log, tail);
+    siblings_find(&siblings, tail->place.positions, tail->stream->config->name,
+                  &tail->stream->config->tail.rotated_to, owns_log, tail);
     for (size_t i = 0; i < siblings.n; i++) {
         const struct sibling *sibling = &siblings.items[i];
         if (sibling->found == NULL && sibling->looked)

@@ -9,6 +9,7 @@ struct rig {
     struct flusher *flusher;
     struct positions *positions;
     struct siblings siblings;
+    struct option_list also;
 };
 
 static int rig_setup(void **state)
@@ -84,7 +85,7 @@ static void a_renamed_file_is_found_by_identity(void **state)
     assert_int_equal(
         rename(harness_path(rig->folder, "a.log"), harness_path(rig->folder, "a.log.1")), 0);
     harness_put(harness_path(rig->folder, "a.log"), "another file");
-    siblings_find(&rig->siblings, rig->positions, "s", all, NULL);
+    siblings_find(&rig->siblings, rig->positions, "s", &rig->also, all, NULL);
     assert_int_equal(rig->siblings.n, 2);
     const struct sibling *a = sibling_of(rig, "a.log"), *b = sibling_of(rig, "b.log");
     assert_string_equal(a->found, harness_path(rig->folder, "a.log.1"));
@@ -95,12 +96,36 @@ static void a_renamed_file_is_found_by_identity(void **state)
     assert_false(rig->siblings.failed);
 }
 
+static void a_file_in_another_folder_is_found_where_rotation_puts_files(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    const char *also[] = {"../elsewhere", NULL};
+    static const char *const folders[] = {"l", "l/old", "l/old/older", "elsewhere", "absolute"};
+    static const char *const to[] = {"l/old/a", "elsewhere/b.log.1", "absolute/c", "l/old/older/d"};
+    static const char *const from[] = {"l/a.log", "l/b.log", "l/c.log", "l/d.log"};
+    for (size_t i = 0; i < ROWS(folders); i++)
+        assert_int_equal(mkdir(harness_path(rig->folder, folders[i]), 0755), 0);
+    for (size_t i = 0; i < ROWS(from); i++) {
+        know(rig, "s", from[i], 1);
+        assert_int_equal(
+            rename(harness_path(rig->folder, from[i]), harness_path(rig->folder, to[i])), 0);
+    }
+    also[1] = harness_path(rig->folder, "absolute");
+    rig->also = (struct option_list){2, also};
+    siblings_find(&rig->siblings, rig->positions, "s", &rig->also, all, NULL);
+    assert_string_equal(sibling_of(rig, "l/a.log")->found, harness_path(rig->folder, "l/old/a"));
+    assert_non_null(sibling_of(rig, "l/b.log")->found);
+    assert_string_equal(sibling_of(rig, "l/c.log")->found, harness_path(rig->folder, "absolute/c"));
+    assert_null(sibling_of(rig, "l/d.log")->found);
+    assert_true(sibling_of(rig, "l/d.log")->looked);
+}
+
 static void a_file_that_is_gone_is_not_found(void **state)
 {
     struct rig *rig = (struct rig *)*state;
     know(rig, "s", "a.log", 10);
     assert_int_equal(unlink(harness_path(rig->folder, "a.log")), 0);
-    siblings_find(&rig->siblings, rig->positions, "s", all, NULL);
+    siblings_find(&rig->siblings, rig->positions, "s", &rig->also, all, NULL);
     assert_null(sibling_of(rig, "a.log")->found);
     assert_true(sibling_of(rig, "a.log")->looked);
 }
@@ -115,7 +140,7 @@ static void a_folder_that_is_gone_was_not_looked_into(void **state)
     know(rig, "s", "a.log", 1);
     assert_int_equal(rename(harness_path(rig->folder, "sub"), harness_path(rig->folder, "moved")),
                      0);
-    siblings_find(&rig->siblings, rig->positions, "s", all, NULL);
+    siblings_find(&rig->siblings, rig->positions, "s", &rig->also, all, NULL);
     assert_false(sibling_of(rig, "sub/a.log")->looked);
     assert_null(sibling_of(rig, "sub/a.log")->found);
     assert_non_null(sibling_of(rig, "sub2/a.log")->found);
@@ -134,7 +159,7 @@ static void only_those_that_are_wanted_of_the_stream_and_unclaimed(void **state)
     know(rig, "s", "d.log", 1);
     assert_int_equal(file_facts(harness_path(rig->folder, "d.log"), &facts), 0);
     assert_non_null(positions_claim(rig->positions, "s", &facts.id, "d.log", 0, &known));
-    siblings_find(&rig->siblings, rig->positions, "s", ends_with, end);
+    siblings_find(&rig->siblings, rig->positions, "s", &rig->also, ends_with, end);
     assert_int_equal(rig->siblings.n, 1);
     assert_non_null(sibling_of(rig, "a.log")->found);
 }
@@ -142,7 +167,7 @@ static void only_those_that_are_wanted_of_the_stream_and_unclaimed(void **state)
 static void nothing_known_is_nothing_found(void **state)
 {
     struct rig *rig = (struct rig *)*state;
-    siblings_find(&rig->siblings, rig->positions, "s", all, NULL);
+    siblings_find(&rig->siblings, rig->positions, "s", &rig->also, all, NULL);
     assert_int_equal(rig->siblings.n, 0);
     assert_false(rig->siblings.failed);
 }
@@ -158,7 +183,7 @@ static void among_many_each_is_found(void **state)
         assert_int_equal(rename(harness_path(rig->folder, name), harness_path(rig->folder, moved)),
                          0);
     }
-    siblings_find(&rig->siblings, rig->positions, "s", all, NULL);
+    siblings_find(&rig->siblings, rig->positions, "s", &rig->also, all, NULL);
     assert_int_equal(rig->siblings.n, 100);
     for (int i = 0; i < 100; i++) {
         snprintf(name, sizeof(name), "f%d", i);
@@ -182,7 +207,7 @@ static void files_of_folders_within_folders_are_looked_for_in_their_own(void **s
         assert_int_equal(
             rename(harness_path(rig->folder, names[i]), harness_path(rig->folder, moved)), 0);
     }
-    siblings_find(&rig->siblings, rig->positions, "s", all, NULL);
+    siblings_find(&rig->siblings, rig->positions, "s", &rig->also, all, NULL);
     for (size_t i = 0; i < ROWS(names); i++) {
         char moved[64];
         snprintf(moved, sizeof(moved), "%s.1", names[i]);
@@ -210,7 +235,7 @@ static void a_file_that_was_read_through_a_link_is_found_where_that_leads(void *
         rename(harness_path(rig->folder, "pods/0.log"), harness_path(rig->folder, "pods/0.log.1")),
         0);
     assert_int_equal(unlink(harness_path(rig->folder, "more/0.log")), 0);
-    siblings_find(&rig->siblings, rig->positions, "s", all, NULL);
+    siblings_find(&rig->siblings, rig->positions, "s", &rig->also, all, NULL);
     const char *found = sibling_of(rig, "links/a.log")->found;
     assert_non_null(found);
     assert_non_null(strstr(found, "/links/../pods/0.log.1"));
@@ -237,6 +262,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         RIG(a_renamed_file_is_found_by_identity),
+        RIG(a_file_in_another_folder_is_found_where_rotation_puts_files),
         RIG(a_file_that_is_gone_is_not_found),
         RIG(a_folder_that_is_gone_was_not_looked_into),
         RIG(only_those_that_are_wanted_of_the_stream_and_unclaimed),

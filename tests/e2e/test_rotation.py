@@ -73,6 +73,32 @@ def test_rotations_while_the_agent_is_stopped(broker, agents, topic, logs):
     compare({'a': 3000}, oracle.read_topic(broker.client(), topic)).check()
 
 
+@pytest.mark.parametrize('away', ['stopped', 'killed'])
+def test_rotation_to_other_folders_while_the_agent_is_away(away, broker, agents, topic, logs, tmp_path):
+    """One folder within the log's, which is looked into anyway, and one elsewhere, which has to be named."""
+    inside, elsewhere = logs / 'old', tmp_path / 'elsewhere'
+    inside.mkdir()
+    elsewhere.mkdir()
+    streams = {'app': tail_to(logs / '*.log', topic, rotated_to=[str(elsewhere)])}
+    agent = agents(broker, streams)
+    for name in ('a', 'b'):
+        oracle.write_file(logs / f'{name}.log', name, 1000)
+    agent.start().wait_done(2000)
+    if away == 'stopped':
+        agent.stop()
+    else:
+        agent.kill9()
+    for name, folder in (('a', inside), ('b', elsewhere)):
+        oracle.write_file(logs / f'{name}.log', name, 500, first=1000)
+        os.rename(logs / f'{name}.log', folder / f'{name}.log.1')
+        oracle.write_file(logs / f'{name}.log', name, 500, first=1500)
+    agent.start()
+    written = {'a': 2000, 'b': 2000}
+    oracle.wait_for_lines(broker.client(), topic, 4000)
+    agent.stop()
+    compare(written, oracle.read_topic(broker.client(), topic)).check(duplicates=2000 if away == 'killed' else 0)
+
+
 def test_truncated_file_is_read_from_its_new_beginning(broker, agents, topic, logs):
     path = logs / 'app.log'
     agent = agents(broker, {'app': tail_to(path, topic)}).start()
