@@ -7,9 +7,6 @@ import pytest
 from agent import Agent, Setup
 from kafka import KafkaBroker
 
-counts = []
-
-
 @pytest.fixture(scope='session')
 def broker(tmp_path_factory):
     """The one broker that is shared by all tests that leave it alone."""
@@ -62,7 +59,7 @@ def report(request):
     def add(text):
         line = f'{request.node.name}: {text}'
         print(line)
-        counts.append(line)
+        request.node.user_properties.append(('count', line))
     return add
 
 
@@ -79,6 +76,8 @@ def pytest_runtest_makereport(item, call):
 
 
 def pytest_terminal_summary(terminalreporter):
+    reports = terminalreporter.getreports('passed') + terminalreporter.getreports('failed')
+    counts = [text for report in reports if report.when == 'call' for name, text in report.user_properties if name == 'count']
     if counts:
         terminalreporter.section('counts')
         for line in counts:

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# Runs the scenarios: tests/e2e/run.sh [PYTEST ARGUMENT …], all of them without arguments.
+# Runs the scenarios: tests/e2e/run.sh [PYTEST ARGUMENT …], all of them without arguments: then several at once, as they mostly
+# wait, each lot with a broker of its own, and those that measure afterwards.
 #
+#   E2E_JOBS=3     how many at once
 #   BUILD=build    where splashdam was built
 #
 # Makes what they need at the first run, and again when requirements.txt or pom.xml changed: build/venv, a Python
@@ -64,4 +66,12 @@ where=$here # unless an argument says what to run
 for argument in "$@"; do
     [ -e "${argument%%::*}" ] && where=''
 done
-exec build/venv/bin/python -m pytest -c $here/pytest.ini --rootdir=$here "$@" $where
+scenarios() { build/venv/bin/python -m pytest -c $here/pytest.ini --rootdir=$here "$@"; }
+if [ $# -eq 0 ]; then
+    scenarios -n "${E2E_JOBS:-3}" -m 'not alone' $where
+    many=$?
+    scenarios -m alone $where
+    alone=$?
+    exit $((many | alone))
+fi
+scenarios "$@" $where

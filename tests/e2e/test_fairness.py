@@ -3,6 +3,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from agent import SLOW, tail_to
 from stopwatch import Stopwatch, quantile, text_of
 
@@ -35,6 +37,7 @@ def write_slowly(logs, seconds):
     return written
 
 
+@pytest.mark.alone
 def test_slow_files_do_not_wait_for_one_at_full_speed(broker, agents, topic, logs, report):
     slow = broker.create_topic(f'{topic}.slow')
     broker.create_topic(f'{topic}.fast', partitions=2)

@@ -3,6 +3,8 @@ import os
 import re
 import time
 
+import pytest
+
 from agent import tail_to
 
 
@@ -18,6 +20,7 @@ def switches(pid):
     return counts
 
 
+@pytest.mark.alone
 def test_idle_agent_sleeps_and_still_wakes_for_a_line(broker, agents, topic, logs):
     """Nothing but the rescan, every 10 s, wakes it: at most one here, and each thread is looked at on its own."""
     for i in range(100):

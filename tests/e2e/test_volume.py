@@ -10,6 +10,7 @@ from oracle import compare
 MEMORY = 64 * 2**20
 
 
+@pytest.mark.alone
 def test_million_lines_in_one_file(broker, agents, topic, logs, report):
     count = 1000000
     oracle.write_file(logs / 'big.log', 'big', count)
@@ -23,6 +24,7 @@ def test_million_lines_in_one_file(broker, agents, topic, logs, report):
     report(f'{result.text()} {agent.check_memory(MEMORY)} {count / seconds:.0f} lines/s')
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize('workers', [1, 2])
 def test_two_hundred_files_at_once(workers, broker, agents, topic, logs, report):
     files, before, after = 200, 300, 200
