@@ -73,10 +73,10 @@ def test_unlinked_files_with_a_backlog_are_read_whole_and_closed(own_broker, age
     agent.wait_done(1000)
     own_broker.freeze()
     written = 1000
-    for _ in range(3):
+    for generation in range(1, 4):
         oracle.write_file(path, 'a', 30000, first=written)
         written += 30000
-        wait_until(lambda: held(agent, path), 10, 'the new file to be opened')
+        wait_until(lambda count=generation: len(held(agent, path)) == count, 10, 'the new file to be opened')
         os.unlink(path)
     with Writer(path, 'b', 2000) as writer:
         wait_until(lambda: len(held(agent, path)) == 4, 10, 'all four generations to be open')
