@@ -31,6 +31,22 @@ def test_rename_rotation_every_second_under_live_writers(workers, broker, agents
     report(f'{result.text()} rotations={a.rotations + b.rotations}')
 
 
+@pytest.mark.alone
+def test_fifty_rotations_at_twenty_megabytes_a_second(broker, agents, topic, logs, report):
+    """The rotated names stay in the glob."""
+    path, lines_a_second = logs / 'app.log', 150000
+    agent = agents(broker, {'app': tail_to(logs / 'app.log*', topic)}).start()
+    began = time.monotonic()
+    with Writer(path, 'app', lines_a_second, rotate_every=0.1) as writer:
+        wait_until(lambda: writer.rotations >= 50, 60, 'fifty rotations')
+        written = {'app': writer.stop()}
+    size = sum(file.stat().st_size for file in logs.iterdir()) / (time.monotonic() - began) / 1e6
+    agent.wait_done(written['app'], 60)
+    agent.stop()
+    result = compare(written, oracle.read_topic(broker.client(), topic)).check()
+    report(f'{result.text()} rotations={writer.rotations} {size:.0f} MB/s')
+
+
 @pytest.mark.parametrize('away', ['frozen', 'stopped', 'killed'])
 @pytest.mark.parametrize('paths', ['app.log', 'app.log*'], ids=['leaving', 'staying'])
 def test_chains_of_rotations_while_the_agent_is_away_are_shipped_whole_and_in_order(paths, away, broker, agents, topic,
