@@ -392,16 +392,23 @@ static int add_physical(struct splitting *s, struct record record)
 
 /* ---- what is consumed ---- */
 
-/* Nothing of what is open is held back any more. */
-static int end_all(struct splitting *s)
+/* What is open has ended, though the line that shows it may stand behind what is consumed. */
+static int end_seen(struct splitting *s)
 {
     for (int stream = 0; stream < 2; stream++) {
         if (s->pending[stream].in_part && end_part(s, (enum container_stream)stream) == -1)
             return -1;
         close_group(s, &s->pending[stream]);
-        s->read->state->multiline[stream] = (struct multiline_state){0};
     }
     return 0;
+}
+
+/* Nothing of what is open is held back any more. */
+static int end_all(struct splitting *s)
+{
+    int result = end_seen(s);
+    memset(s->read->state->multiline, 0, sizeof(s->read->state->multiline));
+    return result;
 }
 
 static const struct piece *first_pending(const struct pending *p)
@@ -504,10 +511,7 @@ static int hold(struct splitting *s, const struct before *before, const struct p
     if (split(s, before->n_records) == -1)
         return -1;
     s->lines->full = full; /* of more records there was no room to see what they are */
-    /* Groups that only a line behind the end has ended. */
-    close_group(s, &s->pending[0]);
-    close_group(s, &s->pending[1]);
-    return 0;
+    return end_seen(s);
 }
 
 /* `all`: nothing is held back, also where only the batch's room ends. */
