@@ -302,8 +302,11 @@ static int end_late(struct splitting *s, struct piece *line, const struct contai
     struct frame_state *state = s->read->state;
     int other = by->stream == CONTAINER_STDOUT ? CONTAINER_STDERR : CONTAINER_STDOUT;
     struct pending *p = &s->pending[other];
+    int64_t later;
+    bool far = __builtin_sub_overflow(by->time, state->newest[other], &later); /* centuries */
+    bool late = far ? by->time > 0 : later > frame_wait(s->frame);
     state->newest[by->stream] = by->time;
-    if (by->time - state->newest[other] <= frame_wait(s->frame))
+    if (!late)
         return 0;
     if (p->in_part && end_part(s, (enum container_stream)other) == -1)
         return -1;
