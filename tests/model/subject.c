@@ -167,6 +167,7 @@ static void recognize(struct subject *subject, struct flight *flight)
 
 void subject_fill(struct subject *subject, size_t bytes, bool undo)
 {
+    tail_look_for_missed(subject->stream.tail);
     if (!tail_ready(subject->stream.tail))
         return;
     if (subject->n_flights == FLIGHTS)
@@ -262,11 +263,13 @@ void subject_look(struct subject *subject)
     ev_run(subject->loop, EVRUN_NOWAIT);
     if (tail_wants_rescan(subject->stream.tail))
         tail_rescan(subject->stream.tail);
+    tail_look_for_missed(subject->stream.tail);
 }
 
 void subject_rescan(struct subject *subject)
 {
     tail_rescan(subject->stream.tail);
+    tail_look_for_missed(subject->stream.tail);
 }
 
 void subject_overflow(struct subject *subject)
