@@ -83,6 +83,16 @@ static bool close_longest_idle(struct open_files *files)
     return true;
 }
 
+int tail_open_to_compare(struct tail *tail, const char *path, const struct identity *id)
+{
+    struct open_files *files = tail->place.files;
+    int fd = source_open_file(path, id);
+    if (fd == -1 && errno == EMFILE && close_longest_idle(files)) /* others use them up */
+        fd = source_open_file(path, id);
+    files->open += fd != -1;
+    return fd;
+}
+
 int tail_open_file(struct tail *tail, const char *path, const struct identity *id)
 {
     struct open_files *files = tail->place.files;
@@ -90,11 +100,7 @@ int tail_open_file(struct tail *tail, const char *path, const struct identity *i
         errno = EMFILE;
         return -1;
     }
-    int fd = source_open_file(path, id);
-    if (fd == -1 && errno == EMFILE && close_longest_idle(files)) /* others use them up */
-        fd = source_open_file(path, id);
-    files->open += fd != -1;
-    return fd;
+    return tail_open_to_compare(tail, path, id);
 }
 
 void tail_count_file(struct tail *tail)
@@ -150,10 +156,15 @@ static void look_beside(const char *path, void *arg)
     closedir(dir);
 }
 
+void tail_look_beside_targets(struct tail *tail, const char *path)
+{
+    tail_each_target(tail, path, look_beside, tail);
+}
+
 void tail_look_beside(struct tail *tail, const char *path)
 {
     look_beside(path, tail);
-    tail_each_target(tail, path, look_beside, tail);
+    tail_look_beside_targets(tail, path);
 }
 
 int tail_facts(struct tail *tail, const struct source *source, struct file_facts *ret_facts)

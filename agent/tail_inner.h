@@ -105,6 +105,8 @@ void tail_note_idle(struct tail *tail, struct source *source);
 unsigned tail_free_files(const struct tail *tail);
 /* -1 and errno, as source_open_file(); EMFILE: and no other file could be closed instead. */
 int tail_open_file(struct tail *tail, const char *path, const struct identity *id);
+/* For a moment, at most FILES_TO_COMPARE at once; never refused for the worker's share, so that what is found need not wait to be told. */
+int tail_open_to_compare(struct tail *tail, const char *path, const struct identity *id);
 void tail_count_file(struct tail *tail);        /* one that was opened otherwise */
 void tail_drop_file(struct tail *tail, int fd); /* one that no source has */
 void tail_close_file(struct tail *tail, struct source *source);
@@ -112,6 +114,8 @@ void tail_close_file(struct tail *tail, struct source *source);
 void tail_close_idle(struct tail *tail);
 /* Sources that lost their name are given the one that their file has now, if it is in the folder of `path`. */
 void tail_look_beside(struct tail *tail, const char *path);
+/* Only where the link of this path leads to, if it is one. */
+void tail_look_beside_targets(struct tail *tail, const char *path);
 /* Of the source's file, open or not. -1: it is away. */
 int tail_facts(struct tail *tail, const struct source *source, struct file_facts *ret_facts);
 /* Opens it if it is closed. -1: not now; it is seen to that it is tried again. */
@@ -209,8 +213,9 @@ void tail_look_for_copies(struct tail *tail, const struct source *log);
 void tail_copy_event(struct tail *tail, const char *path, uint32_t mask);
 
 /* tail_truncated.c */
-/* The file holds something else than what was read of it, or less. Afterwards what there is to read is ready. */
-void tail_truncated(struct tail *tail, struct source *source);
+/* The file holds something else than what was read of it, or less. Afterwards what there is to read is ready. False: no copy of it could
+ * be opened now; nothing was changed. */
+bool tail_truncated(struct tail *tail, struct source *source);
 /* What is known of the text that was read of it. */
 struct mark tail_mark_of(const struct source *source);
 enum go_on {

@@ -51,13 +51,16 @@ static void could_not_be_read(struct tail *tail, struct source *source)
 /* Gone, or only renamed? Its folder tells; `looked` is a path of the folder that was looked into last. */
 static void tick_closed(struct tail *tail, struct source *source, char looked[PATH_MAX])
 {
-    if (!source->gone && !same_folder(source->path, looked)) {
+    if (!source->gone && same_folder(source->path, looked)) {
+        tail_look_beside_targets(tail, source->path);
+    } else if (!source->gone) {
         size_t len = strlen(source->path);
         tail_look_beside(tail, source->path);
-        if (source->named)
-            return;
-        memcpy(looked, source->path, len < PATH_MAX ? len + 1 : 0);
+        if (!source->named)
+            memcpy(looked, source->path, len < PATH_MAX ? len + 1 : 0);
     }
+    if (source->named)
+        return;
     if (!source->gone && tail_unpack(tail, source))
         return;
     if (!source->gone)

@@ -310,6 +310,38 @@ static void many_links_to_one_file_are_told_of_its_changes(void **state)
     assert_seen(rig, "3 ");
 }
 
+/* The folder of the links is looked into once for all of them, those of the targets for each. */
+static void closed_targets_that_grew_before_their_links_led_elsewhere_are_read(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    static const char *const names[] = {"a", "b"};
+    char link[64], target[64];
+    for (size_t i = 0; i < ROWS(names); i++) {
+        snprintf(link, sizeof(link), "links/%s.log", names[i]);
+        snprintf(target, sizeof(target), "%s/1.log", i == 0 ? "pods" : "docker");
+        harness_put(at(rig, target), "1\n");
+        put_link(rig, link, target);
+    }
+    start(rig);
+    assert_read(rig, "1 1 ");
+    harness_put(at(rig, "links/c.log"), "1\n"); /* looked for before them */
+    assert_read(rig, "1 ");
+    for (struct source *source = tail_of(rig)->sources; source != NULL; source = source->next)
+        tail_close_file(tail_of(rig), source);
+    for (size_t i = 0; i < ROWS(names); i++) {
+        snprintf(link, sizeof(link), "links/%s.log", names[i]);
+        snprintf(target, sizeof(target), "%s/1.log", i == 0 ? "pods" : "docker");
+        harness_append(at(rig, target), "2\n");
+        snprintf(target, sizeof(target), "%s/2.log", i == 0 ? "pods" : "docker");
+        harness_put(at(rig, target), "");
+        replace_link(rig, link, target);
+    }
+    assert_int_equal(unlink(at(rig, "links/c.log")), 0);
+    events(rig);
+    tail_tick(tail_of(rig));
+    assert_read(rig, "2 2 ");
+}
+
 #define LINK(test) cmocka_unit_test_setup_teardown(test, link_setup, rig_teardown)
 
 int main(void)
@@ -327,6 +359,7 @@ int main(void)
         LINK(generations_that_nobody_saw_are_found_beside_the_target),
         LINK(without_watches_links_are_polled),
         LINK(many_links_to_one_file_are_told_of_its_changes),
+        LINK(closed_targets_that_grew_before_their_links_led_elsewhere_are_read),
     };
     log_init(-1);
     return cmocka_run_group_tests(tests, NULL, NULL);
