@@ -236,7 +236,10 @@ void tail_look_at(struct tail *tail, struct source *source, const struct file_fa
     if (source->begin != BEGUN && tail_ignores(tail, facts))
         return;
     if (size < source->offset) {
-        tail_truncated(tail, source);
+        if (source->fd == -1)
+            tail_make_ready(tail, source); /* seen once more when it is open */
+        else
+            tail_truncated(tail, source);
         return;
     }
     source->seen = size;
@@ -321,12 +324,12 @@ static void appeared(struct tail *tail, const char *path, const struct file_fact
 void tail_look(struct tail *tail, const char *path)
 {
     struct file_facts facts;
-    struct source *source = tail_by_path(tail, path);
     int error = file_facts(path, &facts) == -1 ? errno : 0;
     if (facts.link || tail->links != NULL)
         tail_follow_link(tail, path,
                          facts.link && error != ELOOP &&
                              tail_owns(path, tail->place.worker, tail->place.workers));
+    struct source *source = tail_by_path(tail, path);
     if (error != 0) {
         char what[128];
         snprintf(what, sizeof(what), "cannot look at a file: %s", strerror(error));

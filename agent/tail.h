@@ -12,9 +12,11 @@
 #include "agent/source.h"
 #include "agent/watch.h"
 
+#define FILES_TO_COMPARE 2u /* of a worker's share are for short looks into files */
+
 /* One worker's open files, of all its streams. */
 struct open_files {
-    unsigned limit; /* 0: none */
+    unsigned limit; /* without those FILES_TO_COMPARE; 0: none */
     unsigned open;
     unsigned idle;                  /* of these, those that could be closed: */
     struct source *oldest, *newest; /* by the time since when that is so */

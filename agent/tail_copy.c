@@ -214,7 +214,7 @@ static bool hold_open(struct tail *tail, const char *path, const struct file_fac
         return false;
     if (held == NULL && (held = hold(tail, path, &facts->id, log)) == NULL)
         return false;
-    int ours = log->fd != -1 ? log->fd : tail_open_file(tail, log->path, &log->id);
+    int ours = log->fd != -1 ? log->fd : tail_open_to_compare(tail, log->path, &log->id);
     enum verdict verdict =
         ours == -1 ? VERDICT_HELD : judge(log, held, ours, fd, facts->size, &begin);
     if (ours != -1 && ours != log->fd)
@@ -222,7 +222,10 @@ static bool hold_open(struct tail *tail, const char *path, const struct file_fac
     if (verdict == VERDICT_HELD)
         return true;
     if (verdict == VERDICT_ANEW) {
-        tail_truncated(tail, log);
+        if (log->fd == -1 || !tail_truncated(tail, log)) {
+            tail_make_ready(tail, log); /* reading it finds that out, and this copy */
+            return held->pending = true;
+        }
         return tail_by_id(tail, &facts->id) != NULL || hold_open(tail, path, facts, fd);
     }
     drop(tail, held);
@@ -238,7 +241,7 @@ void tail_settle_held(struct tail *tail, const struct identity *log, uint64_t co
         next = held->next;
         if (!identity_equal(&held->of, log))
             continue;
-        int fd = tail_open_file(tail, held->path, &held->id);
+        int fd = tail_open_to_compare(tail, held->path, &held->id);
         if (fd == -1 || file_facts_fd(fd, &facts) == -1)
             drop(tail, held); /* gone, or told anew by its content */
         else
@@ -253,7 +256,7 @@ bool tail_hold_copy(struct tail *tail, const char *path, const struct file_facts
     char base[PATH_MAX];
     if (!tail_rotation_base(path, base))
         return false;
-    int fd = tail_open_file(tail, path, &facts->id);
+    int fd = tail_open_to_compare(tail, path, &facts->id);
     if (fd == -1) { /* what is known is opened when it can be; else it is looked at again later */
         struct mark mark;
         return errno == EMFILE && !positions_find(tail->place.positions, tail->stream->config->name,

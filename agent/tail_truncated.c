@@ -102,7 +102,7 @@ static bool is_better(const struct candidate *one, const struct candidate *than)
 static void try_candidate(struct tail *tail, const struct source *source, struct candidate *one,
                           struct candidate *best)
 {
-    int fd = tail_open_file(tail, one->path, &one->facts.id);
+    int fd = tail_open_to_compare(tail, one->path, &one->facts.id);
     if (fd == -1) {
         best->starved |= errno == EMFILE || errno == ENFILE;
         return;
@@ -248,6 +248,16 @@ static bool go_on_compressed(struct tail *tail, struct source *source)
     return true;
 }
 
+/* The log's own file waits for a descriptor when there is only one for both. */
+static int open_copy(struct tail *tail, struct source *source, const struct candidate *copy)
+{
+    int fd = tail_open_file(tail, copy->path, &copy->facts.id);
+    if (fd != -1 || errno != EMFILE || source->fd == -1)
+        return fd;
+    tail_close_file(tail, source);
+    return tail_open_file(tail, copy->path, &copy->facts.id);
+}
+
 enum go_on tail_go_on_in_copy(struct tail *tail, struct source *source)
 {
     struct candidate copy;
@@ -256,7 +266,7 @@ enum go_on tail_go_on_in_copy(struct tail *tail, struct source *source)
     find_copy(tail, source, &copy);
     if (copy.match != MATCH_WHOLE && copy.starved)
         return GO_ON_LATER;
-    int fd = copy.match == MATCH_NONE ? -1 : tail_open_file(tail, copy.path, &copy.facts.id);
+    int fd = copy.match == MATCH_NONE ? -1 : open_copy(tail, source, &copy);
     if (fd == -1 && copy.match != MATCH_NONE)
         return GO_ON_LATER;
     if (fd == -1 && copy.taken)
@@ -267,12 +277,12 @@ enum go_on tail_go_on_in_copy(struct tail *tail, struct source *source)
     return GO_ON_COPY;
 }
 
-void tail_truncated(struct tail *tail, struct source *source)
+bool tail_truncated(struct tail *tail, struct source *source)
 {
     if (source->unpacked) { /* the start of its file is not there: somebody has been at it */
         tail_lost(tail, source, source->offset, source->seen, "what was decompressed has changed");
         tail_retire(tail, source);
-        return;
+        return true;
     }
     struct stats *stats = &tail->stream->stats;
     struct file_facts facts = {0};
@@ -286,7 +296,7 @@ void tail_truncated(struct tail *tail, struct source *source)
             "a file was truncated; its copies can't be looked at yet: too many open files",
             source->path);
         source->failed = true;
-        return;
+        return false;
     }
     stats_begin(stats);
     stats_add(stats, STAT_truncations, 1);
@@ -298,7 +308,7 @@ void tail_truncated(struct tail *tail, struct source *source)
                  log_quote(on == GO_ON_COPY ? source->origin.path.ptr : source->path),
                  (uintmax_t)offset, (uintmax_t)facts.size, times);
     if (on == GO_ON_COPY || tail_hold_written_anew(tail, source))
-        return;
+        return true;
     tail_settle_held(tail, &source->id, source->position->mark.offset);
     if (on != GO_ON_TAKEN)
         tail_lost(tail, source, source->offset, source->seen, "truncated before it was read");
@@ -307,6 +317,7 @@ void tail_truncated(struct tail *tail, struct source *source)
     tail_set_mark(tail, source);
     tail_make_ready(tail, source);
     tail_find_missed_copies(tail, source->origin.path.ptr);
+    return true;
 }
 
 /* Its position has them, and goes. */

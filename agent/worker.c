@@ -469,9 +469,8 @@ struct worker *worker_new(const struct config *config, int index, struct produce
     worker->index = index;
     worker->producer = producer;
     worker->budget = config->agent.memory / (size_t)config->agent.workers;
-    worker->files.limit = source_files_limit() / (unsigned)config->agent.workers;
-    if (worker->files.limit == 0)
-        worker->files.limit = 1;
+    unsigned files = source_files_limit() / (unsigned)config->agent.workers;
+    worker->files.limit = files > FILES_TO_COMPARE ? files - FILES_TO_COMPARE : 1;
     batch_pool_init(&worker->pool, worker->budget / ARENA_CHUNK + 8, SCRATCH_LIMIT);
     int result = open_loop(worker, error);
     for (size_t i = 0; result == 0 && i < config->n_streams; i++) {

@@ -434,6 +434,27 @@ static void a_new_generation_lets_the_older_one_be_read(void **state)
     }
 }
 
+/* Whether it is a copy is told all the same. */
+static void a_rotated_file_that_waits_for_a_descriptor_is_read_in_its_turn(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    free((void *)(uintptr_t)rig->paths[0]);
+    rig->paths[0] = strdup(at(rig, "*.log*"));
+    rig->sides[0].files.limit = 1;
+    harness_put(at(rig, "a.log"), "1\n");
+    start(rig);
+    struct batch_private *batch = take(rig, 0);
+    tail_commit(batch);
+    move(rig, "a.log", "a.log.2");
+    put_later(rig, "a.log.1", "2\n"); /* was a.log for a moment */
+    put_later(rig, "a.log", "3\n");
+    harness_append(at(rig, "a.log.2"), "1b\n");
+    events(rig);
+    finish(rig, batch);
+    assert_read(rig, "1 1b 2 3 ");
+    assert_int_equal(rig->sides[0].files.open, 1);
+}
+
 static void a_file_deleted_while_it_waits_for_a_descriptor_is_lost_and_counted(void **state)
 {
     struct rig *rig = (struct rig *)*state;
@@ -458,6 +479,7 @@ int main(void)
         RIG(a_file_is_closed_when_it_was_idle_for_so_long),
         RIG(what_is_not_delivered_keeps_its_file_open),
         RIG(a_closed_file_that_grows_is_read_on),
+        RIG(a_rotated_file_that_waits_for_a_descriptor_is_read_in_its_turn),
         RIG(a_closed_file_that_was_renamed_is_queued_once),
         RIG(a_closed_file_that_grew_unseen_is_read_on_after_a_rescan),
         RIG(a_closed_file_that_is_truncated_is_read_from_its_beginning),
