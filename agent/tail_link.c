@@ -182,11 +182,24 @@ static struct link *find_link(const struct tail *tail, const char *path)
     return node == NULL ? NULL : *(struct link **)node;
 }
 
+/* The link goes, or leads elsewhere: a closed target that has something unread is found by its own name from now on. */
+static void leave_last_target(struct tail *tail, const struct link *link)
+{
+    struct file_facts facts;
+    const struct source *source = tail_by_path(tail, link->path);
+    const char *target = link->n == 0 ? NULL : link->targets[link->n - 1].path;
+    if (source != NULL && source->fd == -1 && target != NULL && file_facts(target, &facts) == 0 &&
+        identity_equal(&facts.id, &source->id) && facts.size > source->offset + source->scanned)
+        tail_look_for_ours(tail, target);
+}
+
 void tail_follow_link(struct tail *tail, const char *path, bool is_link)
 {
     struct link *old = find_link(tail, path);
     if (old == NULL && !is_link)
         return;
+    if (old != NULL)
+        leave_last_target(tail, old);
     /* The new one first: what both need is not let go in between. */
     struct link *link = is_link ? link_new(tail, path) : NULL;
     if (old != NULL)

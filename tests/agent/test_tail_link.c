@@ -342,6 +342,25 @@ static void closed_targets_that_grew_before_their_links_led_elsewhere_are_read(v
     assert_read(rig, "2 2 ");
 }
 
+static void a_target_that_waits_for_a_descriptor_is_read_when_its_link_is_gone(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    rig->sides[0].files.limit = 1;
+    harness_put(at(rig, "pods/a.log"), "1\n");
+    put_link(rig, "links/a.log", "pods/a.log");
+    start(rig);
+    struct batch_private *batch = take(rig, 0);
+    tail_commit(batch); /* its descriptor is free when it is delivered */
+    harness_put(at(rig, "docker/b.log"), "2\n");
+    put_link(rig, "links/b.log", "docker/b.log");
+    assert_read(rig, "1 ");
+    assert_int_equal(unlink(at(rig, "links/b.log")), 0);
+    events(rig);
+    finish(rig, batch);
+    tail_tick(tail_of(rig));
+    assert_read(rig, "2 ");
+}
+
 #define LINK(test) cmocka_unit_test_setup_teardown(test, link_setup, rig_teardown)
 
 int main(void)
@@ -359,6 +378,7 @@ int main(void)
         LINK(generations_that_nobody_saw_are_found_beside_the_target),
         LINK(without_watches_links_are_polled),
         LINK(many_links_to_one_file_are_told_of_its_changes),
+        LINK(a_target_that_waits_for_a_descriptor_is_read_when_its_link_is_gone),
         LINK(closed_targets_that_grew_before_their_links_led_elsewhere_are_read),
     };
     log_init(-1);
