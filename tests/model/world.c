@@ -200,6 +200,13 @@ static void open_generation(struct world *world, struct generation *in)
     in->open = in->known = true;
 }
 
+/* A restart may find it yet, and then its lines come late. */
+static void lost_sight_of(struct model *model, struct generation *in)
+{
+    model_destroy(model, in);
+    in->unordered = true;
+}
+
 /* A generation that bore its log's name so shortly that nobody looked, and whose name no glob matches now: promised when
  * an older generation is known and a newer one has just come. */
 static void look_for_missed(struct world *world, bool first)
@@ -224,10 +231,8 @@ static void look_for_missed(struct world *world, bool first)
         /* A log whose last generation was deleted is forgotten but at a start. */
         if (older != NULL && !older->truncated && !newer->was_open && (first || older->links > 0))
             open_generation(world, in);
-        else {
-            model_destroy(model, in);
-            in->unordered = true; /* a restart may find it yet */
-        }
+        else
+            lost_sight_of(model, in);
     }
 }
 
@@ -240,7 +245,7 @@ void world_looked(struct world *world, bool first)
         if (is_led_to(world, in) || (first && in->known && is_beside_its_log(world, in)))
             open_generation(world, in);
         else if (first && in->known)
-            model_destroy(model, in); /* nothing leads to it any more */
+            lost_sight_of(model, in); /* nothing leads to it any more */
     }
     look_for_missed(world, first);
     for (size_t i = 0; first && i < model->n_generations; i++)
