@@ -37,7 +37,7 @@ struct range {
     struct source *source;
     uint64_t begin;
     bool begin_cut; /* the source's state at begin: to read it once more */
-    struct content_hash begin_tail;
+    struct content_hash begin_head, begin_tail;
     uint32_t epoch;   /* of the source: a truncation makes earlier ranges count no more */
     struct mark mark; /* the position behind it */
     bool finished;

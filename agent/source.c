@@ -294,6 +294,7 @@ static int take_lines(struct source *source, struct batch_pool *pool, struct bat
     range->source = source;
     range->begin = source->offset;
     range->begin_cut = source->cut;
+    range->begin_head = source->head;
     range->begin_tail = source->tail;
     range->epoch = source->epoch;
     lines->origin = (uint16_t)(batch->n_origins - 1);
@@ -480,9 +481,8 @@ void source_undo_range(struct range *range)
         return; /* truncated since */
     source->offset = range->begin;
     source->cut = range->begin_cut;
+    source->head = range->begin_head; /* what is read again may be other bytes by then */
     source->tail = range->begin_tail;
-    if (source->head.len > source->offset) /* of bytes that may be others when they are read again */
-        source->head = (struct content_hash){0};
     source->rested = true; /* it may be a while until it is read again */
     source_forget_seen(source);
     source->want = WANT_LEAST;

@@ -155,6 +155,17 @@ static bool waits_for_older(struct tail *tail, struct source *source,
     return false;
 }
 
+/* Nothing was read of the log yet: had it been copied and truncated before, that would stand in no offset. True: what was found goes
+ * first. */
+static bool waits_for_copy(struct tail *tail, struct source *source,
+                           const struct batch_private *batch)
+{
+    if (source->offset != 0 || source->inflate != NULL)
+        return false;
+    tail_look_for_copies(tail, source);
+    return source->position == NULL || waits_for_older(tail, source, batch);
+}
+
 /* Shorter than what was read of it, or `changed`: other text in its place. */
 static void look_for_truncation(struct tail *tail, struct source *source, bool changed)
 {
@@ -163,8 +174,6 @@ static void look_for_truncation(struct tail *tail, struct source *source, bool c
         return;
     if (changed || facts.size < source->offset)
         tail_truncated(tail, source);
-    else if (source->offset == 0)
-        tail_look_for_copies(tail, source);
 }
 
 static void read_failed(struct tail *tail, struct source *source)
@@ -212,7 +221,7 @@ void tail_fill(struct tail *tail, struct batch_private *batch)
         last = s;
     while (tail->first_ready != NULL) {
         struct source *source = take_ready(tail);
-        bool more = waits_for_older(tail, source, batch) ||
+        bool more = waits_for_older(tail, source, batch) || waits_for_copy(tail, source, batch) ||
                     (source->inflate != NULL && tail_inflate(tail, source)) ||
                     fill_from(tail, source, batch, time);
         tail_note_idle(tail, source);
