@@ -18,6 +18,114 @@ static struct writer *any_writer(struct trial *trial)
     return &trial->world.writers[world_random(LOGS)];
 }
 
+/* ---- the tail ---- */
+
+static bool op_look(struct trial *trial)
+{
+    generator_note("the tail looks");
+    subject_look(&trial->subject);
+    world_looked(&trial->world, false);
+    return true;
+}
+
+static bool op_fill(struct trial *trial)
+{
+    size_t bytes = 4096 + world_random(40000);
+    generator_note("a batch of %zu bytes", bytes);
+    subject_fill(&trial->subject, bytes, false);
+    return true;
+}
+
+static bool op_undo(struct trial *trial)
+{
+    generator_note("a batch that can't be built");
+    subject_fill(&trial->subject, 16384, true);
+    return true;
+}
+
+static bool op_finish(struct trial *trial)
+{
+    unsigned which = (unsigned)world_random(FLIGHTS);
+    generator_note("batch %u is delivered", which);
+    subject_finish(&trial->subject, which);
+    return true;
+}
+
+static bool op_save(struct trial *trial)
+{
+    generator_note("positions are saved");
+    subject_save(&trial->subject);
+    return true;
+}
+
+static bool op_tick(struct trial *trial)
+{
+    generator_note("a second passes");
+    subject_tick(&trial->subject);
+    return true;
+}
+
+static bool op_quiet(struct trial *trial)
+{
+    generator_note("six seconds pass");
+    subject_tick(&trial->subject);
+    subject_pass(&trial->subject, QUIET_NS);
+    subject_tick(&trial->subject);
+    return true;
+}
+
+static bool op_rescan(struct trial *trial)
+{
+    generator_note("a rescan");
+    subject_look(&trial->subject);
+    subject_rescan(&trial->subject);
+    world_looked(&trial->world, false);
+    return true;
+}
+
+static bool op_overflow(struct trial *trial)
+{
+    generator_note("events are lost");
+    subject_overflow(&trial->subject);
+    world_looked(&trial->world, false);
+    return true;
+}
+
+static bool op_drain(struct trial *trial)
+{
+    generator_note("all is read and delivered");
+    world_looked(&trial->world, false);
+    world_settle(&trial->world);
+    subject_drain(&trial->subject);
+    model_check(&trial->world.model);
+    return true;
+}
+
+static bool op_stop(struct trial *trial)
+{
+    generator_note("the tail is stopped");
+    subject_stop(&trial->subject);
+    world_stopped(&trial->world, false);
+    return true;
+}
+
+static bool op_kill(struct trial *trial)
+{
+    unsigned n = (unsigned)world_random(FLIGHTS + 1);
+    generator_note("the tail is killed, %u batches arrive", n);
+    subject_kill(&trial->subject, n);
+    world_stopped(&trial->world, true);
+    return true;
+}
+
+static bool op_start(struct trial *trial)
+{
+    generator_note("the tail starts");
+    subject_start(&trial->subject);
+    world_looked(&trial->world, true);
+    return true;
+}
+
 /* ---- writing ---- */
 
 static void write_note(const struct writer *writer, const char *what, size_t len)
@@ -132,11 +240,8 @@ static bool can_truncate(const struct trial *trial, const struct writer *writer)
  * read to its end. */
 static void truncate_file(struct trial *trial, struct writer *writer)
 {
-    if (trial->subject.up && is_alike(trial, writer)) {
-        generator_note("all is read and delivered");
-        world_looked(&trial->world, false);
-        subject_drain(&trial->subject);
-    }
+    if (trial->subject.up && is_alike(trial, writer))
+        op_drain(trial);
     generator_note("%s: generation %u truncated", writer->path, writer->in->number);
     world_truncate(&trial->world, writer);
 }
@@ -155,10 +260,11 @@ static void after_rotation(struct trial *trial, struct writer *writer)
     }
 }
 
-static void rotate_numbered(struct trial *trial, struct writer *writer)
+/* The file with the log's own name, too, or all but that. */
+static void rotate_numbered(struct trial *trial, struct writer *writer, int first)
 {
     char from[NAME_ROOM + 16], to[NAME_ROOM + 16];
-    for (int i = KEEP; i >= 0; i--) {
+    for (int i = KEEP; i >= first; i--) {
         snprintf(from, sizeof(from), i == 0 ? "%s" : "%s.%d", writer->path, i);
         snprintf(to, sizeof(to), "%s.%d", writer->path, i + 1);
         if (world_find(&trial->world, from) == NULL)
@@ -191,6 +297,43 @@ static void rotate_dated(struct trial *trial, struct writer *writer)
         world_unlink(&trial->world, to);
 }
 
+/* What is written between the copying and the truncation is lost, unless it is read in that moment; and a copy is told by what was seen
+ * of it then. */
+static void write_between(struct trial *trial, struct writer *writer)
+{
+    if (!trial->subject.up)
+        return;
+    op_look(trial);
+    write_line(trial, writer, true);
+    if (chance(50))
+        op_fill(trial);
+}
+
+/* As logrotate does it. */
+static bool rotate_copied(struct trial *trial, struct writer *writer)
+{
+    char to[NAME_ROOM + 16];
+    if (!can_truncate(trial, writer) || world_find(&trial->world, writer->path) == NULL ||
+        world_find(&trial->world, writer->path)->in != writer->in)
+        return false;
+    if (trial->subject.up && is_alike(trial, writer))
+        op_drain(trial);
+    rotate_numbered(trial, writer, 1);
+    snprintf(to, sizeof(to), "%s.1", writer->path);
+    world_copy(&trial->world, writer, to);
+    generator_note("%s: generation %u copied to %s, generation %u", writer->path,
+                   writer->in->number, to, writer->copy->number);
+    if (trial->subject.up && chance(20))
+        op_look(trial);
+    if (trial->subject.up && chance(20))
+        op_fill(trial);
+    if (!is_alike(trial, writer) && writer->rest_len == 0 && chance(20))
+        write_between(trial, writer);
+    generator_note("%s: generation %u truncated", writer->path, writer->in->number);
+    world_truncate(&trial->world, writer);
+    return true;
+}
+
 /* Where its link led to is nobody's any more, once the tail has closed it. */
 static void relink(struct trial *trial, struct writer *writer)
 {
@@ -211,17 +354,13 @@ static bool op_rotate(struct trial *trial)
         return false;
     generator_note("%s: rotated, scheme %d", writer->path, (int)writer->scheme);
     switch (writer->scheme) {
-    case NUMBERED: rotate_numbered(trial, writer); break;
+    case NUMBERED: rotate_numbered(trial, writer, 0); break;
     case DATED:
     case DATED_BEFORE: rotate_dated(trial, writer); break;
     case REPLACED: world_unlink(&trial->world, writer->path); break;
     case LINKED: relink(trial, writer); return true;
     case COPIED:
-    default:
-        if (!can_truncate(trial, writer))
-            return false;
-        truncate_file(trial, writer);
-        return true;
+    default: return rotate_copied(trial, writer);
     }
     after_rotation(trial, writer);
     return true;
@@ -238,10 +377,17 @@ static bool op_truncate(struct trial *trial)
     return true;
 }
 
+/* A log's copies are looked for while it bears its name. */
+static bool can_go(struct trial *trial, const struct writer *writer)
+{
+    return world_find(&trial->world, writer->path) != NULL &&
+           world_is_settled(&trial->world, writer);
+}
+
 static bool op_delete(struct trial *trial)
 {
     struct writer *writer = any_writer(trial);
-    if (world_find(&trial->world, writer->path) == NULL)
+    if (!can_go(trial, writer))
         return false;
     generator_note("%s: deleted", writer->path);
     world_unlink(&trial->world, writer->path);
@@ -253,7 +399,7 @@ static bool op_move(struct trial *trial)
 {
     struct writer *writer = any_writer(trial);
     char to[NAME_ROOM];
-    if (writer->scheme == LINKED || world_find(&trial->world, writer->path) == NULL)
+    if (writer->scheme == LINKED || !can_go(trial, writer))
         return false;
     snprintf(to, sizeof(to), "%c/moved-%c.log", writer->path[0] == 'a' ? 'b' : 'a',
              'a' + (int)world_random(20));
@@ -270,8 +416,9 @@ static bool op_hard_link(struct trial *trial)
     struct writer *writer = any_writer(trial);
     char to[NAME_ROOM];
     if (writer->scheme == LINKED ||
-        is_alike(trial, writer) || /* events of one name tell of a change */
-        world_find(&trial->world, writer->path) == NULL)
+        writer->scheme == COPIED || /* copies are looked for by one name */
+        is_alike(trial, writer) ||  /* events of one name tell of a change */
+        !can_go(trial, writer))
         return false;
     /* Beside it: by a name in another folder a file is not found again after a restart. */
     snprintf(to, sizeof(to), "%c/linked-%c.log", writer->path[0], 'a' + (int)world_random(20));
@@ -295,113 +442,6 @@ static bool op_unlink(struct trial *trial)
     snprintf(copy, sizeof(copy), "%s", path);
     generator_note("%s: removed", copy);
     world_unlink(world, copy);
-    return true;
-}
-
-/* ---- the tail ---- */
-
-static bool op_look(struct trial *trial)
-{
-    generator_note("the tail looks");
-    subject_look(&trial->subject);
-    world_looked(&trial->world, false);
-    return true;
-}
-
-static bool op_fill(struct trial *trial)
-{
-    size_t bytes = 4096 + world_random(40000);
-    generator_note("a batch of %zu bytes", bytes);
-    subject_fill(&trial->subject, bytes, false);
-    return true;
-}
-
-static bool op_undo(struct trial *trial)
-{
-    generator_note("a batch that can't be built");
-    subject_fill(&trial->subject, 16384, true);
-    return true;
-}
-
-static bool op_finish(struct trial *trial)
-{
-    unsigned which = (unsigned)world_random(FLIGHTS);
-    generator_note("batch %u is delivered", which);
-    subject_finish(&trial->subject, which);
-    return true;
-}
-
-static bool op_save(struct trial *trial)
-{
-    generator_note("positions are saved");
-    subject_save(&trial->subject);
-    return true;
-}
-
-static bool op_tick(struct trial *trial)
-{
-    generator_note("a second passes");
-    subject_tick(&trial->subject);
-    return true;
-}
-
-static bool op_quiet(struct trial *trial)
-{
-    generator_note("six seconds pass");
-    subject_tick(&trial->subject);
-    subject_pass(&trial->subject, QUIET_NS);
-    subject_tick(&trial->subject);
-    return true;
-}
-
-static bool op_rescan(struct trial *trial)
-{
-    generator_note("a rescan");
-    subject_look(&trial->subject);
-    subject_rescan(&trial->subject);
-    world_looked(&trial->world, false);
-    return true;
-}
-
-static bool op_overflow(struct trial *trial)
-{
-    generator_note("events are lost");
-    subject_overflow(&trial->subject);
-    world_looked(&trial->world, false);
-    return true;
-}
-
-static bool op_drain(struct trial *trial)
-{
-    generator_note("all is read and delivered");
-    world_looked(&trial->world, false);
-    subject_drain(&trial->subject);
-    model_check(&trial->world.model);
-    return true;
-}
-
-static bool op_stop(struct trial *trial)
-{
-    generator_note("the tail is stopped");
-    subject_stop(&trial->subject);
-    world_stopped(&trial->world, false);
-    return true;
-}
-
-static bool op_kill(struct trial *trial)
-{
-    unsigned n = (unsigned)world_random(FLIGHTS + 1);
-    generator_note("the tail is killed, %u batches arrive", n);
-    subject_kill(&trial->subject, n);
-    world_stopped(&trial->world, true);
-    return true;
-}
-
-static bool op_start(struct trial *trial)
-{
-    generator_note("the tail starts");
-    subject_start(&trial->subject);
-    world_looked(&trial->world, true);
     return true;
 }
 

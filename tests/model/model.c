@@ -62,6 +62,19 @@ uint32_t model_begin_line(struct model *model, struct generation *in, uint32_t l
     return number;
 }
 
+void model_move_lines(struct model *model, struct generation *from, struct generation *to, size_t n)
+{
+    to->room = to->n_lines + n;
+    to->lines = (uint32_t *)grown(to->lines, to->room + 1, sizeof(uint32_t));
+    for (size_t i = 0; i < n; i++) {
+        to->lines[to->n_lines++] = from->lines[i];
+        model->lines[from->lines[i]].in = to;
+    }
+    from->n_lines -= n;
+    memmove(from->lines, from->lines + n, from->n_lines * sizeof(uint32_t));
+    to->newest = from->newest;
+}
+
 void model_end_line(struct model *model, uint32_t number)
 {
     struct line *line = &model->lines[number];

@@ -23,7 +23,13 @@ struct generation {
     bool saved;      /* `known`, on disk */
     bool truncated;
     bool unordered; /* first seen under another name than its log's: a log of its own */
-    int64_t quiet;  /* ns: nameless, and not grown since; NAMED: it has a name */
+    bool told;      /* lines of what it holds now were read: by them its copy is found */
+    bool told_saved;
+    struct generation *copy_of; /* it is a copy of what this one held, until that was truncated */
+    bool chained;               /* found only if the copies before it are */
+    bool settled;               /* the tail must have found that out since */
+    bool settled_saved;
+    int64_t quiet; /* ns: nameless, and not grown since; NAMED: it has a name */
 };
 
 struct line {
@@ -63,6 +69,8 @@ uint32_t model_begin_line(struct model *model, struct generation *in, uint32_t l
 void model_end_line(struct model *model, uint32_t number);
 /* The text of a line without its end, into LINE_ROOM bytes. */
 size_t model_text(const struct model *model, uint32_t number, char *ret_text);
+/* The first `n` lines of one generation stand in the other one from now on. */
+void model_move_lines(struct model *model, struct generation *from, struct generation *to, size_t n);
 /* What the generation holds is gone: truncated, or out of reach. */
 void model_destroy(struct model *model, struct generation *in);
 

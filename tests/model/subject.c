@@ -160,8 +160,11 @@ static void recognize(struct subject *subject, struct flight *flight)
     for (uint32_t i = 0; i < batch->n_records; i++) {
         struct slice line = batch->records[i].line;
         flight->from[flight->n_lines] = flight->origins[batch->records[i].origin];
-        if (model_recognize(subject->model, line.ptr, line.len, &flight->lines[flight->n_lines]))
-            flight->n_lines++;
+        uint32_t *number = &flight->lines[flight->n_lines];
+        if (!model_recognize(subject->model, line.ptr, line.len, number))
+            continue;
+        subject->model->lines[*number].in->told = true;
+        flight->n_lines++;
     }
 }
 
@@ -252,8 +255,12 @@ void subject_save(struct subject *subject)
             line->durable |= !is_held(subject, i, flight->from[l]);
         }
     }
-    for (size_t i = 0; i < model->n_generations; i++)
-        model->generations[i]->saved = model->generations[i]->known;
+    for (size_t i = 0; i < model->n_generations; i++) {
+        struct generation *in = model->generations[i];
+        in->saved = in->known;
+        in->told_saved = in->told;
+        in->settled_saved = in->settled;
+    }
 }
 
 /* ---- looking ---- */

@@ -58,12 +58,34 @@ static bool is_led_to(const struct world *world, const struct generation *in)
     return false;
 }
 
+static bool is_unsettled(const struct generation *in)
+{
+    return in->copy_of != NULL && !in->settled;
+}
+
+static void break_chain(struct world *world, const struct generation *gone)
+{
+    for (size_t i = 0; i < world->model.n_generations; i++) {
+        struct generation *in = world->model.generations[i];
+        if (in->copy_of == gone->copy_of && is_unsettled(in) && in->number > gone->number &&
+            in->chained) {
+            in->told = in->told_saved = false;
+            in->unordered = true;
+        }
+    }
+}
+
 /* Whoever has no name any more is read on only if it is open. */
 static void drop_name(struct world *world, struct name *name)
 {
     struct generation *in = name->in;
+    struct writer *writer = &world->writers[in->log];
     in->links -= !name->link;
     *name = world->names[--world->n_names];
+    if (writer->copy == in)
+        writer->copy = NULL;
+    if (is_unsettled(in))
+        break_chain(world, in);
     if (in->links > 0 && (world->writers[in->log].scheme != LINKED || is_led_to(world, in)))
         return;
     bool held = in->open && !world->closing;
@@ -75,14 +97,15 @@ static void drop_name(struct world *world, struct name *name)
 /* ---- files ---- */
 
 /* Generations of one log are told apart by birth, which has the grain of the kernel's clock: made until it is another. */
-void world_create(struct world *world, struct writer *writer, const char *path)
+static int make_file(struct world *world, struct writer *writer, const char *path,
+                     struct generation **ret_in)
 {
     struct statx stx;
+    int fd;
     for (;;) {
-        writer->fd =
-            open(full(world, path), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0644);
-        must(writer->fd, "open", path);
-        must(statx(writer->fd, "", AT_EMPTY_PATH, STATX_BTIME, &stx), "statx", path);
+        fd = open(full(world, path), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0644);
+        must(fd, "open", path);
+        must(statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &stx), "statx", path);
         if ((stx.stx_mask & STATX_BTIME) == 0)
             model_fail("the file system of %s keeps no births: set TMPDIR to another", path);
         int64_t birth = (int64_t)stx.stx_btime.tv_sec * 1000000000 + stx.stx_btime.tv_nsec;
@@ -91,10 +114,16 @@ void world_create(struct world *world, struct writer *writer, const char *path)
             break;
         }
         must(unlink(full(world, path)), "unlink", path);
-        close(writer->fd);
+        close(fd);
     }
-    writer->in = model_create(&world->model, (unsigned)(writer - world->writers));
-    add_name(world, path, writer->in, false);
+    *ret_in = model_create(&world->model, (unsigned)(writer - world->writers));
+    add_name(world, path, *ret_in, false);
+    return fd;
+}
+
+void world_create(struct world *world, struct writer *writer, const char *path)
+{
+    writer->fd = make_file(world, writer, path, &writer->in);
 }
 
 void world_rename(struct world *world, const char *from, const char *to)
@@ -139,9 +168,84 @@ void world_write(struct writer *writer, const char *bytes, size_t len)
         model_fail("write: %s", strerror(errno));
 }
 
+/* ---- copies ---- */
+
+/* A restart may find it yet, and then its lines come late. */
+static void lost_sight_of(struct model *model, struct generation *in)
+{
+    model_destroy(model, in);
+    in->unordered = true;
+}
+
+void world_copy(struct world *world, struct writer *writer, const char *path)
+{
+    char bytes[65536];
+    ssize_t n;
+    const struct generation *in = writer->in;
+    int from = open(full(world, writer->path), O_RDONLY | O_CLOEXEC);
+    must(from, "open", writer->path);
+    int to = make_file(world, writer, path, &writer->copy);
+    while ((n = read(from, bytes, sizeof(bytes))) > 0)
+        must(write(to, bytes, (size_t)n) == n ? 0 : -1, "write", path);
+    must((int)n, "read", writer->path);
+    close(from);
+    close(to);
+    writer->copy->copy_of = writer->in;
+    writer->copied = in->n_lines;
+    if (in->n_lines > 0 && !world->model.lines[in->lines[in->n_lines - 1]].whole)
+        writer->copied--;
+}
+
+/* Of a log of which a copy is found by what was read, later copies are found, too. */
+static void hand_over(struct world *world, struct writer *writer)
+{
+    struct generation *copy = writer->copy, *in = writer->in;
+    model_move_lines(&world->model, in, copy, writer->copied);
+    copy->chained = !in->told;
+    copy->told = in->told;
+    copy->told_saved = in->told_saved;
+    for (size_t i = 0; i < world->model.n_generations; i++) {
+        const struct generation *other = world->model.generations[i];
+        if (other->copy_of == in && other != copy && is_unsettled(other) && other->links > 0) {
+            copy->told |= other->told;
+            copy->told_saved |= other->told_saved;
+        }
+    }
+    copy->unordered = in->unordered || !copy->told;
+    writer->copy = NULL;
+}
+
+bool world_is_settled(const struct world *world, const struct writer *writer)
+{
+    for (size_t i = 0; i < world->model.n_generations; i++) {
+        const struct generation *in = world->model.generations[i];
+        if (&world->writers[in->log] == writer && in->links > 0 && in->copy_of != NULL &&
+            !in->settled_saved)
+            return false;
+    }
+    return true;
+}
+
+void world_settle(struct world *world)
+{
+    for (size_t i = 0; i < world->model.n_generations; i++) {
+        struct generation *in = world->model.generations[i];
+        if (!is_unsettled(in) || world->writers[in->log].copy == in)
+            continue;
+        in->settled = true;
+        if (in->links > 0 && (in->told || world->wide))
+            in->open = in->known = true;
+        else
+            lost_sight_of(&world->model, in);
+    }
+}
+
 void world_truncate(struct world *world, struct writer *writer)
 {
     must(ftruncate(writer->fd, 0), "ftruncate", writer->path);
+    if (writer->copy != NULL)
+        hand_over(world, writer);
+    writer->in->told = writer->in->told_saved = false;
     model_destroy(&world->model, writer->in);
     writer->in->truncated = true;
     writer->rest_len = 0; /* the line that it was at is gone, too */
@@ -200,13 +304,6 @@ static void open_generation(struct world *world, struct generation *in)
     in->open = in->known = true;
 }
 
-/* A restart may find it yet, and then its lines come late. */
-static void lost_sight_of(struct model *model, struct generation *in)
-{
-    model_destroy(model, in);
-    in->unordered = true;
-}
-
 /* A generation that bore its log's name so shortly that nobody looked, and whose name no glob matches now: promised when
  * an older generation is known and a newer one has just come. */
 static void look_for_missed(struct world *world, bool first)
@@ -215,7 +312,7 @@ static void look_for_missed(struct world *world, bool first)
     for (size_t i = 0; i < model->n_generations; i++) {
         struct generation *in = model->generations[i];
         const struct generation *older = NULL, *newer = NULL;
-        if (in->open || in->links == 0 || !is_beside_its_log(world, in))
+        if (in->open || in->links == 0 || is_unsettled(in) || !is_beside_its_log(world, in))
             continue;
         for (size_t j = 0; j < model->n_generations; j++) {
             const struct generation *other = model->generations[j];
@@ -242,6 +339,8 @@ void world_looked(struct world *world, bool first)
     for (size_t i = 0; i < model->n_generations; i++) {
         struct generation *in = model->generations[i];
         in->was_open = in->open;
+        if (is_unsettled(in))
+            continue;
         if (is_led_to(world, in) || (first && in->known && is_beside_its_log(world, in)))
             open_generation(world, in);
         else if (first && in->known)
@@ -257,8 +356,11 @@ void world_stopped(struct world *world, bool crashed)
     for (size_t i = 0; i < world->model.n_generations; i++) {
         struct generation *in = world->model.generations[i];
         in->open = false;
-        if (crashed)
+        if (crashed) {
             in->known = in->saved;
+            in->told = in->told_saved;
+            in->settled = in->settled_saved;
+        }
         if (in->links > 0)
             continue;
         model_destroy(&world->model, in);

@@ -36,7 +36,9 @@ struct writer {
     char rest[LINE_ROOM]; /* of the line that it is at */
     size_t rest_len;
     uint32_t line;
-    int64_t born; /* ns: its newest generation */
+    int64_t born;            /* ns: its newest generation */
+    struct generation *copy; /* made of what `in` holds; it is not truncated yet */
+    size_t copied;           /* so many whole lines */
     unsigned counter;
 };
 
@@ -67,7 +69,14 @@ void world_hard_link(struct world *world, const char *from, const char *to);
 void world_symlink(struct world *world, const char *target, const char *path);
 /* Writes what is given behind what is there. */
 void world_write(struct writer *writer, const char *bytes, size_t len);
+/* What a copy holds, stands in it from now on. */
 void world_truncate(struct world *world, struct writer *writer);
+/* Copies the writer's file to a new name. */
+void world_copy(struct world *world, struct writer *writer, const char *path);
+/* Nothing of the writer's log was copied and truncated that is not known, or not on disk. */
+bool world_is_settled(const struct world *world, const struct writer *writer);
+/* The tail is about to read all there is: copies are found. */
+void world_settle(struct world *world);
 void world_close(struct writer *writer);
 
 /* The tail has looked at everything; `first`: as it does when it starts. */
