@@ -74,42 +74,6 @@ static void what_was_not_read_before_a_truncation_is_read_from_the_copy(void **s
     assert_read(rig, "11 ");
 }
 
-static void what_could_not_be_built_before_a_truncation_is_read_from_the_copy(void **state)
-{
-    struct rig *rig = (struct rig *)*state;
-    harness_put(at(rig, "a.log"), "1\n");
-    start(rig);
-    assert_read(rig, "1 ");
-    harness_append(at(rig, "a.log"), "2\n");
-    events(rig);
-    struct batch_private *batch = take(rig, 0);
-    tail_undo(batch);
-    batch_give(&rig->pool, batch);
-    assert_text(rig, "2 ");
-    copytruncate(rig, 1);
-    harness_append(at(rig, "a.log"), "3\n");
-    assert_read(rig, "2 3 ");
-}
-
-/* The log was truncated before anything was read of what it held: the copy goes first, though no event told of it yet. */
-static void a_copy_of_what_was_not_read_at_all_goes_out_before_the_log(void **state)
-{
-    struct rig *rig = (struct rig *)*state;
-    harness_put(at(rig, "a.log"), "1\n");
-    start(rig);
-    assert_read(rig, "1 ");
-    copytruncate(rig, 1);
-    assert_read(rig, ""); /* now it is known to be copied */
-    harness_append(at(rig, "a.log"), "2\n");
-    events(rig);
-    copytruncate(rig, 2);
-    harness_append(at(rig, "a.log"), "3\n");
-    struct batch_private *batch = take(rig, 0); /* before the events */
-    tail_commit(batch);
-    finish(rig, batch);
-    assert_read(rig, "2 3 ");
-}
-
 static void every_line_goes_out_once_whether_the_copies_match_the_globs_or_not(void **state)
 {
     struct rig *rig = (struct rig *)*state;
@@ -580,8 +544,6 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         RIG(what_was_not_read_before_a_truncation_is_read_from_the_copy),
-        RIG(what_could_not_be_built_before_a_truncation_is_read_from_the_copy),
-        RIG(a_copy_of_what_was_not_read_at_all_goes_out_before_the_log),
         RIG(every_line_goes_out_once_whether_the_copies_match_the_globs_or_not),
         RIG(several_truncations_while_stopped_miss_no_copy),
         RIG(a_copy_is_not_read_while_the_log_holds_the_same),
