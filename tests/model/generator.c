@@ -297,16 +297,17 @@ static void rotate_dated(struct trial *trial, struct writer *writer)
         world_unlink(&trial->world, to);
 }
 
-/* What is written between the copying and the truncation is lost, unless it is read in that moment; and a copy is told by what was seen
- * of it then. */
-static void write_between(struct trial *trial, struct writer *writer)
+/* What is written between the copying and the truncation is lost, unless it is read in that moment. That a copy is shorter than what was read
+ * of its log is known only by what was seen of both. */
+static bool write_between(struct trial *trial, struct writer *writer)
 {
-    if (!trial->subject.up)
-        return;
+    if (!trial->subject.up || is_alike(trial, writer) || writer->rest_len > 0 || chance(80))
+        return false;
     op_look(trial);
     write_line(trial, writer, true);
     if (chance(50))
         op_fill(trial);
+    return true;
 }
 
 /* As logrotate does it. */
@@ -327,11 +328,10 @@ static bool rotate_copied(struct trial *trial, struct writer *writer)
         op_look(trial);
     if (trial->subject.up && chance(20))
         op_fill(trial);
-    if (!is_alike(trial, writer) && writer->rest_len == 0 && chance(20))
-        write_between(trial, writer);
+    bool drain = write_between(trial, writer);
     generator_note("%s: generation %u truncated", writer->path, writer->in->number);
     world_truncate(&trial->world, writer);
-    return true;
+    return drain ? op_drain(trial) : true;
 }
 
 /* Where its link led to is nobody's any more, once the tail has closed it. */
