@@ -228,6 +228,17 @@ struct source *tail_open_generation(struct tail *tail, const char *path,
 
 /* ---- looking at one path ---- */
 
+/* So much of it is there, to be counted as lost should it go before it is read. Not the size of other text in its place: reading finds
+ * that out. */
+static void see_size(struct source *source, uint64_t size)
+{
+    const struct mark mark = tail_mark_of(source);
+    if (size == source->seen || (source->fd != -1 && !source->unpacked &&
+                                 source_compare(source->fd, size, &mark) != CONTENT_SAME))
+        return;
+    source->seen = size;
+}
+
 void tail_look_at(struct tail *tail, struct source *source, const struct file_facts *facts)
 {
     const uint64_t size = facts->size;
@@ -242,7 +253,7 @@ void tail_look_at(struct tail *tail, struct source *source, const struct file_fa
             tail_truncated(tail, source);
         return;
     }
-    source->seen = size;
+    see_size(source, size);
     if (size < source->offset + source->scanned)
         source->scanned = source->held =
             0; /* what was left was taken back: what comes is other text */
@@ -462,8 +473,9 @@ void tail_rescan(struct tail *tail)
         if (source->named && source->looked != tail->rescans) /* not led to by a glob */
             tail_look(tail, source->path);
         if (source->copied && source->offset == 0) /* else its truncation is seen by reading it */
-            tail_find_missed_copies(tail, source->origin.path.ptr);
+            tail_ask_for_missed_copies(tail, source->origin.path.ptr);
     }
+    tail_look_for_missed(tail);
     tail_link_sweep(tail);
     if (tail->gathering)
         tail_order_found(tail);

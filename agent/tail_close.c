@@ -204,6 +204,16 @@ static void put_off(struct tail *tail, struct source *source, int error)
         source->failed = true;
 }
 
+/* It had been read to its end: if it holds other text now, nothing of what was seen since is lost. */
+static void forget_other_size(struct source *source)
+{
+    const struct mark mark = tail_mark_of(source);
+    struct file_facts facts;
+    if (source->seen > source->offset && file_facts_fd(source->fd, &facts) == 0 &&
+        source_compare(source->fd, facts.size, &mark) != CONTENT_SAME)
+        source->seen = source->offset;
+}
+
 int tail_wake(struct tail *tail, struct source *source)
 {
     if (source->fd != -1)
@@ -222,5 +232,6 @@ int tail_wake(struct tail *tail, struct source *source)
     source->touched = false;
     source->rested = true; /* its first bytes are compared, too */
     tail_begin(tail, source);
+    forget_other_size(source);
     return 0;
 }

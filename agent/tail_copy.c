@@ -127,10 +127,10 @@ static enum verdict judge(struct source *log, struct held *held, int ours, int f
     bool still = tail_bears_log_name(log);
     if (log->offset == 0 && ours == log->fd)
         source_know_head(log, facts.size);
-    if (facts.size > log->seen)
-        log->seen = facts.size;
     if (still && source_compare(ours, facts.size, &mark) != CONTENT_SAME)
         return VERDICT_ANEW;
+    if (facts.size > log->seen)
+        log->seen = facts.size;
     if (size < held->same)
         held->same = held->compared = 0; /* it was written anew itself */
     held->pending = !still;

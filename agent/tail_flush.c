@@ -8,7 +8,7 @@ void tail_hold(struct tail *tail, struct source *source)
 {
     uint8_t flush;
     int64_t at = source_flush_at(source, &flush);
-    if (at == INT64_MAX)
+    if (at == INT64_MAX || source->inflate != NULL) /* the rest is still being decompressed */
         return;
     if (at < tail->flush_at)
         tail->flush_at = at;

@@ -3,6 +3,7 @@
  * so that newer generations wait for it. */
 #include "agent/clock.h"
 #include "agent/inflate.h"
+#include "agent/siblings.h"
 #include "agent/tail_inner.h"
 
 #include <dirent.h>
@@ -11,10 +12,14 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
-#define STEP     ((size_t)1 << 20)
-#define QUIET_NS (5 * NS_PER_S) /* so long a file that ends too early may still be written */
+#define STEP ((size_t)1 << 20)
+#define SPARE \
+    ((uint64_t)4 << 20) /* bytes of the state folder's file system that are left for positions */
+#define BLOCK    ((uint64_t)4096) /* in which a file's disk space is given back */
+#define QUIET_NS (5 * NS_PER_S)   /* so long a file that ends too early may still be written */
 
 /* Is it a compressed generation of the log, by its name? */
 static bool is_of_log(const char *path, const char *log)
@@ -28,23 +33,43 @@ static bool is_of_log(const char *path, const char *log)
     return strcmp(plain, log) == 0 || (tail_rotation_base(plain, base) && strcmp(base, log) == 0);
 }
 
-/* The first compressed generation of the log, by name, behind `path`; it stands there then. */
-static bool next_candidate(const char *log, char *path, size_t room)
+static int compare_names(const void *a, const void *b)
 {
-    char one[PATH_MAX + NAME_MAX + 2], best[PATH_MAX + NAME_MAX + 2] = "";
-    snprintf(one, sizeof(one), "%.*s", (int)(strrchr(log, '/') - log) + 1, log);
-    DIR *dir = opendir(one);
-    if (dir == NULL)
-        return false;
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* The log's compressed generations behind `path`, in the order of their names: *ret_n paths, to be freed as the array is. The
+ * folder is walked once, however many they are. NULL: there are none. */
+static char **list_candidates(const char *log, const char *path, size_t *ret_n)
+{
+    char folder[PATH_MAX], one[PATH_MAX + NAME_MAX + 2];
+    char **paths = NULL;
+    size_t room = 0;
     struct dirent *entry;
+    *ret_n = 0;
+    DIR *dir = siblings_open_folder(log, folder);
+    if (dir == NULL)
+        return NULL;
     while ((entry = readdir(dir)) != NULL) {
-        snprintf(one, sizeof(one), "%.*s/%s", (int)(strrchr(log, '/') - log), log, entry->d_name);
-        if (strcmp(one, path) > 0 && (best[0] == '\0' || strcmp(one, best) < 0) &&
-            is_of_log(one, log))
-            memcpy(best, one, strlen(one) + 1);
+        snprintf(one, sizeof(one), "%s%s", folder, entry->d_name);
+        if (strcmp(one, path) <= 0 || !is_of_log(one, log))
+            continue;
+        if (*ret_n == room) {
+            room = room == 0 ? 16 : room * 2;
+            char **all = (char **)reallocarray(paths, room, sizeof(char *));
+            if (all == NULL)
+                break;
+            paths = all;
+        }
+        paths[*ret_n] = strdup(one);
+        if (paths[*ret_n] == NULL)
+            break;
+        ++*ret_n;
     }
     closedir(dir);
-    return best[0] != '\0' && (size_t)snprintf(path, room, "%s", best) < room;
+    if (*ret_n > 0)
+        qsort(paths, *ret_n, sizeof(char *), compare_names);
+    return paths;
 }
 
 /* A file without a name for what is decompressed; counted as a source's. -1 and errno. */
@@ -98,10 +123,16 @@ struct inflate *tail_find_compressed(struct tail *tail, const char *log, const s
                                      char *path, struct file_facts *ret_facts, int *ret_fd)
 {
     struct inflate *inflate = NULL;
+    size_t n;
     if (mark->head.len == 0)
         return NULL; /* nothing is known to compare */
-    while (inflate == NULL && next_candidate(log, path, PATH_MAX))
-        inflate = try_candidate(tail, path, mark, ret_facts, ret_fd);
+    char **paths = list_candidates(log, path, &n);
+    for (size_t i = 0; i < n; i++) {
+        if (inflate == NULL && (size_t)snprintf(path, PATH_MAX, "%s", paths[i]) < PATH_MAX)
+            inflate = try_candidate(tail, path, mark, ret_facts, ret_fd);
+        free(paths[i]);
+    }
+    free(paths);
     return inflate;
 }
 
@@ -217,21 +248,52 @@ static bool finish(struct tail *tail, struct source *source, enum inflate_result
     return false;
 }
 
+/* What is delivered is not read again, but for the bytes by which the text is known. */
+static void give_back_delivered(const struct source *source)
+{
+    uint64_t offset = source->position->mark.offset;
+    uint64_t begin = (INFLATE_HEAD + BLOCK - 1) / BLOCK * BLOCK;
+    uint64_t end = offset < TAIL_MAX ? 0 : (offset - TAIL_MAX) / BLOCK * BLOCK;
+    if (end > begin)
+        fallocate(source->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)begin,
+                  (off_t)(end - begin));
+}
+
+/* The positions of all streams are saved on the same file system. */
+static bool has_room(struct tail *tail)
+{
+    struct statvfs fs;
+    errno = ENOSPC;
+    return fstatvfs(positions_folder(tail->place.positions), &fs) == -1 ||
+           (uint64_t)fs.f_bavail * fs.f_frsize >= SPARE;
+}
+
+/* True: there is nothing to read of it. */
 static bool stuck(struct tail *tail, struct source *source)
 {
     char what[128];
     snprintf(what, sizeof(what), "cannot decompress a file into the state folder, trying again: %s",
              strerror(errno));
     tail_complain(tail, COMPLAINT_READ, what, source->path);
-    source->failed = true;
-    return true;
+    source->failed = true; /* until tail_tick() */
+    return !source->inflated;
+}
+
+/* Enough of it waits to be read. */
+static bool is_ahead(const struct source *source)
+{
+    return source->inflated && inflate_size(source->inflate) - source->offset > source->want + STEP;
 }
 
 bool tail_inflate(struct tail *tail, struct source *source)
 {
     const struct mark mark = {.offset = source->offset, .head = source->head, .tail = source->tail};
     uint64_t before = inflate_size(source->inflate);
-    enum inflate_result result = inflate_step(source->inflate, STEP);
+    if (is_ahead(source))
+        return false;
+    give_back_delivered(source);
+    enum inflate_result result =
+        has_room(tail) ? inflate_step(source->inflate, STEP) : INFLATE_FAILED;
     uint64_t size = inflate_size(source->inflate);
     int64_t now = clock_monotonic();
     if (size > before)

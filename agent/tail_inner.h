@@ -96,6 +96,8 @@ void tail_forget_missed(struct tail *tail);
 /* The birth of the youngest known generation of the source's log, but for itself. */
 int64_t tail_last_birth(struct tail *tail, const struct source *source);
 /* The same for a log that is copied and truncated: its own file is older than its older generations. */
+void tail_ask_for_missed_copies(struct tail *tail, const char *log);
+/* And looks for them at once. */
 void tail_find_missed_copies(struct tail *tail, const char *log);
 
 /* tail_close.c */

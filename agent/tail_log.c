@@ -145,7 +145,7 @@ int64_t tail_last_birth(struct tail *tail, const struct source *source)
     return last.birth;
 }
 
-void tail_find_missed_copies(struct tail *tail, const char *log)
+void tail_ask_for_missed_copies(struct tail *tail, const char *log)
 {
     const struct source *newest = tail_newest(tail, log);
     if (newest == NULL || !tail_bears_log_name(newest))
@@ -154,6 +154,11 @@ void tail_find_missed_copies(struct tail *tail, const char *log)
     if (last <= newest->id.birth || tail->finding)
         return;
     tail_find_missed(tail, log, last, INT64_MAX);
+}
+
+void tail_find_missed_copies(struct tail *tail, const char *log)
+{
+    tail_ask_for_missed_copies(tail, log);
     tail_look_for_missed(tail); /* at once: the log's own file is ready to be read */
 }
 

@@ -501,6 +501,45 @@ static void with_too_many_files_open_a_truncation_waits_and_loses_nothing(void *
     assert_int_equal(count_of(rig, STAT_lost_bytes), 0);
 }
 
+static void a_copy_in_the_globs_is_put_off_when_descriptors_are_short(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    all_names(rig);
+    harness_put(at(rig, "a.log"), "1\n");
+    start(rig);
+    struct batch_private *batch = take(rig, 0); /* what is in flight keeps the log open */
+    tail_commit(batch);
+    assert_text(rig, "1 ");
+    harness_append(at(rig, "a.log"), "2\n");
+    copytruncate(rig, 3);
+    harness_append(at(rig, "a.log"), "three\n");
+    source_limit_files(
+        2); /* the log and the copy can be compared, but no third one be opened meanwhile */
+    events(rig);
+    finish(rig, batch);
+    assert_read(rig, "2 three ");
+    source_limit_files(UINT_MAX);
+    assert_int_equal(count_of(rig, STAT_truncations), 1);
+    assert_int_equal(count_of(rig, STAT_lost_bytes), 0);
+}
+
+static void what_is_written_over_a_text_that_was_read_is_not_counted_as_lost(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    harness_put(at(rig, "a.log"), "1\n");
+    start(rig);
+    assert_read(rig, "1 ");
+    harness_put(at(rig, "a.log"), "one\ntwo\n");
+    tail_rescan(tail_of(rig)); /* its size is seen before it is read */
+    assert_read(rig, "one two ");
+    tail_close_file(tail_of(rig), tail_of(rig)->sources);
+    harness_put(at(rig, "a.log"), "three\nfour\nfive\n");
+    tail_rescan(tail_of(rig));
+    assert_read(rig, "three four five ");
+    assert_int_equal(count_of(rig, STAT_truncations), 2);
+    assert_int_equal(count_of(rig, STAT_lost_bytes), 0);
+}
+
 static void a_copy_outlives_its_log(void **state)
 {
     struct rig *rig = (struct rig *)*state;
@@ -562,6 +601,8 @@ int main(void)
         RIG(two_copies_of_the_same_are_read_once),
         RIG(what_a_missed_copy_holds_is_not_counted_as_lost),
         RIG(with_too_many_files_open_a_truncation_waits_and_loses_nothing),
+        RIG(a_copy_in_the_globs_is_put_off_when_descriptors_are_short),
+        RIG(what_is_written_over_a_text_that_was_read_is_not_counted_as_lost),
         RIG(a_copy_outlives_its_log),
         RIG(a_log_that_is_not_a_copy_is_read_at_once),
     };

@@ -264,6 +264,38 @@ static void a_closed_file_that_is_rotated_and_compressed_is_read_on(void **state
     rig->text[0] = '\0';
 }
 
+static void what_is_delivered_of_a_compressed_file_takes_no_room(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    const size_t len = (size_t)3 << 20, most = (size_t)5 << 19;
+    struct stat st = {0};
+    char *text = (char *)calloc(1, len + 1);
+    assert_non_null(text);
+    memset(text, 'x', len);
+    memcpy(text, "1\n", 2);
+    memcpy(text + len - 3, "\n2\n", 3);
+    harness_put(at(rig, "a.log"), "1\n");
+    start(rig);
+    assert_read(rig, "1 ");
+    stop(rig);
+    pack(rig, "a.log.1.gz", text, 0);
+    assert_int_equal(unlink(at(rig, "a.log")), 0);
+    free(text);
+    start(rig);
+    struct tail *tail = rig->sides[0].stream.tail;
+    while (tail_ready(tail)) {
+        struct batch_private *batch = take(rig, 0);
+        tail_commit(batch);
+        finish(rig, batch);
+        assert_int_equal(fstat(tail->sources->fd, &st), 0);
+        assert_in_range(st.st_blocks * 512, 0, most);
+    }
+    assert_int_equal(st.st_size, len);
+    assert_int_equal(strlen(rig->text), 1000 + 3);
+    assert_string_equal(rig->text + 1000, " 2 ");
+    rig->text[0] = '\0';
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -273,6 +305,7 @@ int main(void)
         RIG(a_file_that_only_begins_alike_is_not_taken),
         RIG(what_no_compressed_file_holds_is_gone),
         RIG(a_cut_file_gives_the_lines_that_it_has),
+        RIG(what_is_delivered_of_a_compressed_file_takes_no_room),
         RIG(a_closed_file_that_is_rotated_and_compressed_is_read_on),
         RIG(a_compressed_file_may_be_renamed_while_it_is_read),
         RIG(a_copy_that_was_compressed_is_read_on_after_a_truncation),
