@@ -130,7 +130,7 @@ void tail_find_missed(struct tail *tail, const char *log, int64_t after, int64_t
 
 void tail_look_for_missed(struct tail *tail)
 {
-    if (tail->n_missed == 0)
+    if (tail->n_missed == 0 || tail->finding) /* what is found may ask again */
         return;
     struct missed *all = tail->missed;
     size_t n = tail->n_missed;

@@ -71,7 +71,8 @@ void model_move_lines(struct model *model, struct generation *from, struct gener
         model->lines[from->lines[i]].in = to;
     }
     from->n_lines -= n;
-    memmove(from->lines, from->lines + n, from->n_lines * sizeof(uint32_t));
+    if (from->n_lines > 0)
+        memmove(from->lines, from->lines + n, from->n_lines * sizeof(uint32_t));
     to->newest = from->newest;
 }
 
