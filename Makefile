@@ -3,7 +3,8 @@
 #   all        the agent and its plugins, into build/
 #   check      installs what is missing, builds with -Werror, runs every test
 #   unit fuzz-corpus model e2e   parts of check; E2E=tests/e2e/test_x.py runs only that
-#   model      random file operations against a model for MODEL_SECONDS (60); MODEL_SEED repeats a round
+#   model      random file operations against a model for MODEL_SECONDS (60); MODEL_SEED repeats a round, MODEL_COPIES=1
+#              copies and truncates some logs, too
 #   soak       the same for SOAK_SECONDS (0: until it is stopped), each seed printed
 #   demo       shows the agent at work; DEMO_SECONDS=0 keeps going until Ctrl-C
 #   bench      speed and memory beside a bare librdkafka loop; what idle files and starts with many files cost
@@ -20,6 +21,7 @@ PLUGIN_DIR = $(PREFIX)/lib/splashdam/plugins
 FUZZ_SECONDS ?= 30
 MODEL_SECONDS ?= 60
 MODEL_SEED ?=
+MODEL_COPIES ?=
 SOAK_SECONDS ?= 0
 SYSCONFDIR ?= /etc
 VERSION := 0.1.0
@@ -80,7 +82,7 @@ $(B)/tests/model/model: $(MODEL) $(AGENT)
 	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -Wl,--wrap=clock_gettime,--wrap=fsync -o $@ $^ $(LDLIBS_ALL)
 
 model: all $(B)/tests/model/model
-	MODEL_SEED=$(MODEL_SEED) $(B)/tests/model/model $(MODEL_SECONDS)
+	MODEL_SEED=$(MODEL_SEED) MODEL_COPIES=$(MODEL_COPIES) $(B)/tests/model/model $(MODEL_SECONDS)
 
 soak:
 	$(MAKE) SAN=$(SAN) MODEL_SECONDS=$(SOAK_SECONDS) model

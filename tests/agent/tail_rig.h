@@ -192,6 +192,18 @@ static inline void put_later(const struct rig *rig, const char *name, const char
     harness_put(at(rig, name), text);
 }
 
+static inline struct tail *tail_of(struct rig *rig)
+{
+    return rig->sides[0].stream.tail;
+}
+
+static inline uint64_t count_of(struct rig *rig, enum stat_id stat)
+{
+    uint64_t sums[STAT_COUNT] = {0};
+    stats_read(&rig->sides[0].stream.stats, sums);
+    return sums[stat];
+}
+
 #define RIG(test) cmocka_unit_test_setup_teardown(test, rig_setup, rig_teardown)
 
 #endif

@@ -8,11 +8,6 @@
 
 #define HOUR_MS INT64_C(3600000)
 
-static struct tail *tail_of(struct rig *rig)
-{
-    return rig->sides[0].stream.tail;
-}
-
 static void put_aged(struct rig *rig, const char *name, const char *text, int hours)
 {
     struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}};

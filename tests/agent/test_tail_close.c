@@ -4,11 +4,6 @@
 
 #include "tests/agent/tail_rig.h"
 
-static struct tail *tail_of(struct rig *rig)
-{
-    return rig->sides[0].stream.tail;
-}
-
 static struct source *source_at(struct rig *rig, const char *name)
 {
     struct source *source = tail_by_path(tail_of(rig), at(rig, name));

@@ -42,18 +42,6 @@ static void copytruncate(struct rig *rig, int n)
     empty(rig, "a.log");
 }
 
-static uint64_t count_of(struct rig *rig, enum stat_id stat)
-{
-    uint64_t sums[STAT_COUNT] = {0};
-    stats_read(&rig->sides[0].stream.stats, sums);
-    return sums[stat];
-}
-
-static struct tail *tail_of(struct rig *rig)
-{
-    return rig->sides[0].stream.tail;
-}
-
 static void what_was_not_read_before_a_truncation_is_read_from_the_copy(void **state)
 {
     struct rig *rig = (struct rig *)*state;
@@ -400,23 +388,6 @@ static void a_truncation_of_a_file_of_which_nothing_was_delivered_is_seen_after_
     batch_give(&rig->pool, batch);
 }
 
-static void truncated_and_grown_past_the_old_end_again_and_again_loses_nothing(void **state)
-{
-    struct rig *rig = (struct rig *)*state;
-    char line[32], expected[64] = "";
-    harness_put(at(rig, "a.log"), "r00 first\n");
-    start(rig);
-    assert_read(rig, "r00 first ");
-    for (int turn = 1; turn <= 51; turn++) {
-        snprintf(line, sizeof(line), "r%02d first\n", turn);
-        harness_put(at(rig, "a.log"), line);
-        harness_append(at(rig, "a.log"), "second\n");
-        snprintf(expected, sizeof(expected), "r%02d first second ", turn);
-        assert_read(rig, expected);
-    }
-    assert_int_equal(count_of(rig, STAT_truncations), 51);
-}
-
 static void a_rename_after_truncations_reads_no_old_copy(void **state)
 {
     struct rig *rig = (struct rig *)*state;
@@ -523,23 +494,6 @@ static void a_copy_in_the_globs_is_put_off_when_descriptors_are_short(void **sta
     assert_int_equal(count_of(rig, STAT_lost_bytes), 0);
 }
 
-static void what_is_written_over_a_text_that_was_read_is_not_counted_as_lost(void **state)
-{
-    struct rig *rig = (struct rig *)*state;
-    harness_put(at(rig, "a.log"), "1\n");
-    start(rig);
-    assert_read(rig, "1 ");
-    harness_put(at(rig, "a.log"), "one\ntwo\n");
-    tail_rescan(tail_of(rig)); /* its size is seen before it is read */
-    assert_read(rig, "one two ");
-    tail_close_file(tail_of(rig), tail_of(rig)->sources);
-    harness_put(at(rig, "a.log"), "three\nfour\nfive\n");
-    tail_rescan(tail_of(rig));
-    assert_read(rig, "three four five ");
-    assert_int_equal(count_of(rig, STAT_truncations), 2);
-    assert_int_equal(count_of(rig, STAT_lost_bytes), 0);
-}
-
 static void a_copy_outlives_its_log(void **state)
 {
     struct rig *rig = (struct rig *)*state;
@@ -596,13 +550,11 @@ int main(void)
         RIG(what_no_copy_has_is_counted_as_lost),
         RIG(a_history_of_copies_is_read_oldest_first_with_the_log_itself_last),
         RIG(a_truncation_of_a_file_of_which_nothing_was_delivered_is_seen_after_a_crash),
-        RIG(truncated_and_grown_past_the_old_end_again_and_again_loses_nothing),
         RIG(a_rename_after_truncations_reads_no_old_copy),
         RIG(two_copies_of_the_same_are_read_once),
         RIG(what_a_missed_copy_holds_is_not_counted_as_lost),
         RIG(with_too_many_files_open_a_truncation_waits_and_loses_nothing),
         RIG(a_copy_in_the_globs_is_put_off_when_descriptors_are_short),
-        RIG(what_is_written_over_a_text_that_was_read_is_not_counted_as_lost),
         RIG(a_copy_outlives_its_log),
         RIG(a_log_that_is_not_a_copy_is_read_at_once),
     };

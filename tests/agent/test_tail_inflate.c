@@ -31,13 +31,6 @@ static void gzip(const struct rig *rig, const char *name)
     free(text);
 }
 
-static uint64_t count_of(struct rig *rig, enum stat_id stat)
-{
-    uint64_t sums[STAT_COUNT] = {0};
-    stats_read(&rig->sides[0].stream.stats, sums);
-    return sums[stat];
-}
-
 static void assert_no_position_of(struct rig *rig, const char *name)
 {
     stop(rig);

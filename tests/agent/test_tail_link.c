@@ -18,11 +18,6 @@ static int link_setup(void **state)
     return 0;
 }
 
-static struct tail *tail_of(struct rig *rig)
-{
-    return rig->sides[0].stream.tail;
-}
-
 static void put_link(const struct rig *rig, const char *name, const char *target)
 {
     assert_int_equal(symlink(target[0] == '/' ? target : at(rig, target), at(rig, name)), 0);

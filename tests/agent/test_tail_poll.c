@@ -27,11 +27,6 @@ static int poll_setup(void **state)
     return rig_setup(state);
 }
 
-static struct tail *tail_of(struct rig *rig)
-{
-    return rig->sides[0].stream.tail;
-}
-
 static uint64_t counted(struct rig *rig, enum stat_id stat)
 {
     uint64_t sums[STAT_COUNT] = {0};

@@ -4,11 +4,6 @@
 
 #include "tests/agent/tail_rig.h"
 
-static struct tail *tail_of(struct rig *rig)
-{
-    return rig->sides[0].stream.tail;
-}
-
 static uint64_t lost(struct rig *rig)
 {
     uint64_t sums[STAT_COUNT] = {0};

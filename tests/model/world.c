@@ -370,7 +370,7 @@ void world_stopped(struct world *world, bool crashed)
 
 /* ---- the whole ---- */
 
-void world_init(struct world *world, const char *folder)
+void world_init(struct world *world, const char *folder, bool copies)
 {
     static const char *const folders[] = {"a", "b", "out"};
     memset(world, 0, sizeof(*world));
@@ -378,6 +378,7 @@ void world_init(struct world *world, const char *folder)
     snprintf(world->folder, sizeof(world->folder), "%s", folder);
     for (size_t i = 0; i < 3; i++)
         must(mkdir(full(world, folders[i]), 0755), "mkdir", folders[i]);
+    world->copies = copies;
     world->wide = world_random(2) == 0;
     world->closing = world_random(3) == 0;
     for (size_t i = 0; i < 2; i++) {
@@ -387,7 +388,9 @@ void world_init(struct world *world, const char *folder)
     }
     for (unsigned i = 0; i < LOGS; i++) {
         struct writer *writer = &world->writers[i];
-        writer->scheme = (enum scheme)world_random(SCHEMES);
+        do
+            writer->scheme = (enum scheme)world_random(SCHEMES);
+        while (writer->scheme == COPIED && !world->copies);
         /* Where no event tells of a change, a file of the same size that ends alike is the same. */
         if (writer->scheme != LINKED && !world->closing)
             world->model.alike |= (uint64_t)(world_random(3) == 0) << i;

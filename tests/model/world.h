@@ -46,6 +46,7 @@ struct world {
     struct model model;
     char folder[64];
     bool wide;    /* the globs match rotated names, too */
+    bool copies;  /* some logs are copied and truncated */
     bool closing; /* the tail closes what is idle: a file without a name may be away at once */
     char globs[2][NAME_ROOM];
     const char *glob_list[2];
@@ -57,7 +58,8 @@ struct world {
 
 uint64_t world_random(uint64_t below); /* from main.c's seed */
 
-void world_init(struct world *world, const char *folder);
+/* `copies`: some logs are copied and truncated. */
+void world_init(struct world *world, const char *folder, bool copies);
 void world_fini(struct world *world);
 
 struct name *world_find(struct world *world, const char *path);
