@@ -191,7 +191,8 @@ static bool fill_from(struct tail *tail, struct source *source, struct batch_pri
     bool begun = source->begin == BEGUN;
     if (tail_wake(tail, source) == -1)
         return true;
-    if (!begun && source->position != NULL) { /* what was found at its beginning may have to go first */
+    if (!begun &&
+        source->position != NULL) { /* what was found at its beginning may have to go first */
         tail_make_ready(tail, source);
         return true;
     }
