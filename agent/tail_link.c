@@ -285,8 +285,11 @@ void tail_link_poll(struct tail *tail)
     for (struct link *link = tail->links, *next; tail->polled_links > 0 && link != NULL;
          link = next) {
         next = link->next;
-        if (link->polled)
-            tail_look(tail, link->path);
+        char *path =
+            link->polled ? strdup(link->path) : NULL; /* looking at it makes the link anew */
+        if (path != NULL)
+            tail_look(tail, path);
+        free(path);
     }
 }
 

@@ -399,7 +399,9 @@ static bool op_move(struct trial *trial)
 {
     struct writer *writer = any_writer(trial);
     char to[NAME_ROOM];
-    if (writer->scheme == LINKED || !can_go(trial, writer))
+    if (writer->scheme == LINKED ||
+        writer->scheme == COPIED || /* copies are looked for beside the log's own name */
+        !can_go(trial, writer))
         return false;
     snprintf(to, sizeof(to), "%c/moved-%c.log", writer->path[0] == 'a' ? 'b' : 'a',
              'a' + (int)world_random(20));
