@@ -3,13 +3,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
 
-#define PIECE      ((size_t)65536)
-#define GZIP_LEAST 18 /* head and tail of a member */
+#define PIECE ((size_t)65536)
 
 struct inflate {
     int in, out;
@@ -76,18 +74,6 @@ void inflate_close(struct inflate **job_ptr)
 uint64_t inflate_size(const struct inflate *job)
 {
     return job->size;
-}
-
-bool inflate_says_size(const struct inflate *job, uint64_t size)
-{
-    unsigned char isize[4];
-    struct stat st;
-    if (job->zstd != NULL || fstat(job->in, &st) == -1 || st.st_size < GZIP_LEAST ||
-        pread(job->in, isize, sizeof(isize), st.st_size - 4) != (ssize_t)sizeof(isize))
-        return false;
-    uint32_t said = (uint32_t)isize[0] | (uint32_t)isize[1] << 8 | (uint32_t)isize[2] << 16 |
-                    (uint32_t)isize[3] << 24;
-    return said == (uint32_t)size;
 }
 
 /* The next part of the text that is either written or left out; -1 and errno. */

@@ -29,9 +29,6 @@ struct inflate *inflate_open(const char *path, int in, int out, uint64_t keep);
 enum inflate_result inflate_step(struct inflate *job, size_t most);
 /* How much text there was so far. */
 uint64_t inflate_size(const struct inflate *job);
-/* Does the compressed file itself say, without being decompressed, that its text is `size` bytes long? gzip does (RFC 1952, ISIZE,
- * modulo 2^32, of the last member); of others, and of a file that is still being written, it is not known: false. */
-bool inflate_says_size(const struct inflate *job, uint64_t size);
 /* Leaves `out` open. */
 void inflate_close(struct inflate **job);
 

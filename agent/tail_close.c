@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 /* ---- the worker's open files that could be closed, the longest idle first ---- */
 
@@ -163,8 +164,12 @@ void tail_look_beside_targets(struct tail *tail, const char *path)
 
 void tail_look_beside(struct tail *tail, const char *path)
 {
-    look_beside(path, tail);
-    tail_look_beside_targets(tail, path);
+    char *copy = strdup(path); /* it may be a source's, which may be given another one */
+    if (copy == NULL)
+        return;
+    look_beside(copy, tail);
+    tail_look_beside_targets(tail, copy);
+    free(copy);
 }
 
 int tail_facts(struct tail *tail, const struct source *source, struct file_facts *ret_facts)

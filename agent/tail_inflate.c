@@ -89,16 +89,9 @@ static int open_temporary(struct tail *tail)
     return fd;
 }
 
-/* Was all that the file holds read before? Then it need not be decompressed. */
-static bool was_read(const struct inflate *inflate, const struct mark *mark)
-{
-    bool sure = mark->head.len == FINGERPRINT_MAX || mark->head.len == mark->offset;
-    return sure && inflate_says_size(inflate, mark->offset);
-}
-
-/* Begins to decompress; NULL: it is another file, or (*ret_read) nothing in it is left to be read. *ret_fd: what is decompressed. */
+/* Begins to decompress; NULL: it is another file. *ret_fd: what is decompressed. */
 static struct inflate *try_candidate(struct tail *tail, const char *path, const struct mark *mark,
-                                     struct file_facts *ret_facts, int *ret_fd, bool *ret_read)
+                                     struct file_facts *ret_facts, int *ret_fd)
 {
     const struct mark head = {.head = mark->head};
     uint64_t keep = mark->offset > TAIL_MAX ? mark->offset - TAIL_MAX : 0;
@@ -119,43 +112,28 @@ static struct inflate *try_candidate(struct tail *tail, const char *path, const 
            inflate_step(inflate, FINGERPRINT_MAX) == INFLATE_MORE)
         ;
     if (inflate != NULL && inflate_size(inflate) >= mark->head.len &&
-        source_compare(*ret_fd, inflate_size(inflate), &head) == CONTENT_SAME) {
-        *ret_read = was_read(inflate, mark);
-        if (!*ret_read)
-            return inflate;
-    }
+        source_compare(*ret_fd, inflate_size(inflate), &head) == CONTENT_SAME)
+        return inflate;
     inflate_close(&inflate);
     tail_drop_file(tail, *ret_fd);
     return NULL;
 }
 
-static struct inflate *find(struct tail *tail, const char *log, const struct mark *mark, char *path,
-                            struct file_facts *ret_facts, int *ret_fd, bool *ret_read)
+struct inflate *tail_find_compressed(struct tail *tail, const char *log, const struct mark *mark,
+                                     char *path, struct file_facts *ret_facts, int *ret_fd)
 {
     struct inflate *inflate = NULL;
     size_t n;
-    *ret_read = false;
     if (mark->head.len == 0)
         return NULL; /* nothing is known to compare */
     char **paths = list_candidates(log, path, &n);
     for (size_t i = 0; i < n; i++) {
-        bool is_read = false;
         if (inflate == NULL && (size_t)snprintf(path, PATH_MAX, "%s", paths[i]) < PATH_MAX)
-            inflate = try_candidate(tail, path, mark, ret_facts, ret_fd, &is_read);
-        *ret_read |= is_read;
+            inflate = try_candidate(tail, path, mark, ret_facts, ret_fd);
         free(paths[i]);
     }
     free(paths);
-    *ret_read &= inflate ==
-                 NULL; /* another one that begins alike may hold more: it is looked through first */
     return inflate;
-}
-
-struct inflate *tail_find_compressed(struct tail *tail, const char *log, const struct mark *mark,
-                                     char *path, struct file_facts *ret_facts, int *ret_fd)
-{
-    bool read;
-    return find(tail, log, mark, path, ret_facts, ret_fd, &read);
 }
 
 void tail_begin_inflate(struct tail *tail, struct source *source, struct inflate *inflate,
@@ -176,15 +154,10 @@ bool tail_read_compressed(struct tail *tail, struct position *position)
     char path[PATH_MAX] = "";
     struct file_facts facts;
     int fd;
-    bool read;
-    struct inflate *inflate = find(tail, position->path, &position->mark, path, &facts, &fd, &read);
-    if (read) {
-        log_info("tail", "finished with a compressed file path=%s log=%s offset=%ju",
-                 log_quote(path), log_quote(position->path), (uintmax_t)position->mark.offset);
-        positions_forget(tail->place.positions, &position);
-    }
+    struct inflate *inflate =
+        tail_find_compressed(tail, position->path, &position->mark, path, &facts, &fd);
     if (inflate == NULL)
-        return read;
+        return false;
     struct source *source = tail_new_source(tail, path, &position->id, position, fd);
     if (source == NULL) {
         inflate_close(&inflate);

@@ -188,14 +188,8 @@ static void read_failed(struct tail *tail, struct source *source)
 static bool fill_from(struct tail *tail, struct source *source, struct batch_private *batch,
                       int64_t time)
 {
-    bool begun = source->begin == BEGUN;
     if (tail_wake(tail, source) == -1)
         return true;
-    if (!begun &&
-        source->position != NULL) { /* what was found at its beginning may have to go first */
-        tail_make_ready(tail, source);
-        return true;
-    }
     uint64_t before = source->offset, seen = before + source->scanned;
     enum source_read result = source_read(source, tail->place.pool, batch, time);
     if (!source->named && source->offset + source->scanned > seen)

@@ -114,11 +114,11 @@ static bool is_over(const struct tail *tail, const struct source *source,
                     const struct file_facts *facts, int64_t now)
 {
     int64_t quiet = now - source->quiet_since;
-    if (source->unpacked || (facts->links == 0 && tail->stream->config->tail.close_removed))
-        return true; /* nobody writes to what was decompressed: others may wait for its descriptor */
+    if (facts->links == 0 && tail->stream->config->tail.close_removed)
+        return true;
     if (quiet < QUIET_NS)
         return false;
-    enum writers writers = writers_of(source->fd);
+    enum writers writers = source->unpacked ? WRITERS_NONE : writers_of(source->fd);
     return writers == WRITERS_NONE || (writers == WRITERS_UNKNOWN && quiet >= QUIET_UNKNOWN_NS);
 }
 

@@ -272,35 +272,9 @@ static void a_step_that_can_not_write_is_done_again(void **state)
 
 #define INFLATE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
-static void gzip_says_how_long_its_text_is(void **state)
-{
-    struct files *files = (struct files *)*state;
-    for (int zstd = 0; zstd < 2; zstd++) {
-        const char *name = zstd ? "a.zst" : "a.gz";
-        const char *path = harness_path(files->folder, name);
-        files->packed_len = 0;
-        if (zstd)
-            pack_zstd(files, files->text, 1000);
-        else
-            pack_gzip(files, files->text, 1000);
-        harness_write(path, files->packed, files->packed_len);
-        int in = open(path, O_RDONLY);
-        int out = open(harness_path(files->folder, "out"), O_RDWR | O_CREAT, 0600);
-        struct inflate *job = inflate_open(path, in, out, 0);
-        assert_int_equal(inflate_says_size(job, 1000), !zstd);
-        assert_int_equal(inflate_says_size(job, 1000 + ((uint64_t)1 << 32)), !zstd);
-        assert_false(inflate_says_size(job, 999));
-        assert_int_equal(inflate_step(job, 4000), INFLATE_END);
-        assert_int_equal(inflate_size(job), 1000);
-        inflate_close(&job);
-        close(out);
-    }
-}
-
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        INFLATE(gzip_says_how_long_its_text_is),
         INFLATE(both_kinds_are_known_by_their_names_and_no_others),
         INFLATE(text_comes_out_at_its_offsets_in_steps_of_any_size),
         INFLATE(what_lies_between_takes_no_room),

@@ -89,21 +89,6 @@ static void what_is_decompressed_is_forgotten_when_it_is_read(void **state)
     assert_no_position_of(rig, "b.log");
 }
 
-static void what_was_read_before_it_was_compressed_is_not_decompressed(void **state)
-{
-    struct rig *rig = (struct rig *)*state;
-    harness_put(at(rig, "b.log"), "1\n");
-    start(rig);
-    assert_read(rig, "1 ");
-    stop(rig);
-    move(rig, "b.log", "b.log-20260101");
-    gzip(rig, "b.log-20260101");
-    start(rig);
-    assert_null(tail_of(rig)->sources);
-    assert_int_equal(rig->sides[0].files.open, 0);
-    assert_no_position_of(rig, "b.log");
-}
-
 static void a_crash_while_it_is_decompressed_begins_anew_from_the_delivered(void **state)
 {
     struct rig *rig = (struct rig *)*state;
@@ -309,7 +294,6 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         RIG(rotated_and_compressed_while_down_is_read_on_before_the_new_one),
         RIG(what_is_decompressed_is_forgotten_when_it_is_read),
-        RIG(what_was_read_before_it_was_compressed_is_not_decompressed),
         RIG(a_crash_while_it_is_decompressed_begins_anew_from_the_delivered),
         RIG(a_file_that_only_begins_alike_is_not_taken),
         RIG(what_no_compressed_file_holds_is_gone),
