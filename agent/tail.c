@@ -166,6 +166,14 @@ void tail_begin(struct tail *tail, struct source *source)
              tail->stream->config->name);
 }
 
+void tail_count(struct tail *tail, enum stat_id stat, uint64_t n)
+{
+    struct stats *stats = &tail->stream->stats;
+    stats_begin(stats);
+    stats_add(stats, stat, n);
+    stats_end(stats);
+}
+
 void tail_complain(struct tail *tail, enum complaint kind, const char *what, const char *path)
 {
     unsigned times;
@@ -393,10 +401,7 @@ void tail_modified(struct tail *tail, struct source *source)
 
 static void events_were_lost(struct tail *tail)
 {
-    struct stats *stats = &tail->stream->stats;
-    stats_begin(stats);
-    stats_add(stats, STAT_watch_overflows, 1);
-    stats_end(stats);
+    tail_count(tail, STAT_watch_overflows, 1);
     tail->wants_rescan = true;
 }
 

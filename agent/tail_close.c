@@ -2,6 +2,7 @@
  * the worker's descriptors are used up and it is the one that was idle for the longest time. It stays a source: its folder is
  * watched, its identity known, and it is opened again by its path when it has to be read. */
 #include "agent/clock.h"
+#include "agent/siblings.h"
 #include "agent/tail_inner.h"
 
 #include <dirent.h>
@@ -142,12 +143,7 @@ static void look_beside(const char *path, void *arg)
     struct tail *tail = (struct tail *)arg;
     char folder[PATH_MAX], name[PATH_MAX + NAME_MAX + 2];
     struct dirent *entry;
-    size_t len = (size_t)(strrchr(path, '/') - path) + 1;
-    if (len >= sizeof(folder))
-        return;
-    memcpy(folder, path, len);
-    folder[len] = '\0';
-    DIR *dir = opendir(folder);
+    DIR *dir = siblings_open_folder(path, folder);
     if (dir == NULL)
         return;
     while ((entry = readdir(dir)) != NULL) {

@@ -18,8 +18,7 @@
 #define STEP ((size_t)1 << 20)
 #define SPARE \
     ((uint64_t)4 << 20) /* bytes of the state folder's file system that are left for positions */
-#define BLOCK    ((uint64_t)4096) /* in which a file's disk space is given back */
-#define QUIET_NS (5 * NS_PER_S)   /* so long a file that ends too early may still be written */
+#define BLOCK ((uint64_t)4096) /* in which a file's disk space is given back */
 
 /* Is it a compressed generation of the log, by its name? */
 static bool is_of_log(const char *path, const char *log)
@@ -307,6 +306,7 @@ bool tail_inflate(struct tail *tail, struct source *source)
                 "a compressed file begins as the one that was read, and goes on otherwise");
         source->inflated = true;
     }
+    /* A file that ends too early may still be written. */
     if (result == INFLATE_CUT && now - source->quiet_since < QUIET_NS) {
         source->failed = true; /* looked at again by tail_tick() */
         return !source->inflated;

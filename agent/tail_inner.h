@@ -143,6 +143,8 @@ struct source *tail_open_generation(struct tail *tail, const char *path,
                                     const struct file_facts *facts);
 /* What its records say of where they come from, by the name of its position. */
 void tail_set_origin(struct source *source);
+/* Adds to one of the stream's counters. */
+void tail_count(struct tail *tail, enum stat_id stat, uint64_t n);
 void tail_complain(struct tail *tail, enum complaint kind, const char *what, const char *path);
 /* Takes over position and fd. NULL: no memory, both are given back. */
 struct source *tail_new_source(struct tail *tail, const char *path, const struct identity *id,

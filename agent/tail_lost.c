@@ -3,13 +3,10 @@
 void tail_lost(struct tail *tail, const struct source *source, uint64_t begin, uint64_t end,
                const char *why)
 {
-    struct stats *stats = &tail->stream->stats;
     unsigned times;
     if (begin >= end)
         return;
-    stats_begin(stats);
-    stats_add(stats, STAT_lost_bytes, end - begin);
-    stats_end(stats);
+    tail_count(tail, STAT_lost_bytes, end - begin);
     if (log_allowed(&tail->complaints[COMPLAINT_LOST], &times))
         log_error("tail", "lost, %s path=%s inode=%ju from=%ju to=%ju bytes=%ju stream=%s times=%u",
                   why, log_quote(source->path), (uintmax_t)source->id.ino, (uintmax_t)begin,

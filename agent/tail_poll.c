@@ -53,14 +53,6 @@ static struct polled *add(struct tail *tail, const char *path)
     return polled;
 }
 
-static void count_fallback(struct tail *tail)
-{
-    struct stats *stats = &tail->stream->stats;
-    stats_begin(stats);
-    stats_add(stats, STAT_watch_fallbacks, 1);
-    stats_end(stats);
-}
-
 static int64_t change_time(const char *folder)
 {
     struct stat st;
@@ -106,7 +98,7 @@ void tail_watch_folder(struct tail *tail, const char *folder, bool leaf)
             return;
         }
         if (fallback)
-            count_fallback(tail);
+            tail_count(tail, STAT_watch_fallbacks, 1);
         if (remote != NULL)
             log_info("tail",
                      "a folder is polled, since inotify does not see what others write to it "

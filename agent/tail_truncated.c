@@ -2,6 +2,7 @@
  * (copytruncate): then the source goes on in the copy, and the truncated file is the log's next generation. */
 #include "agent/content.h"
 #include "agent/inflate.h"
+#include "agent/siblings.h"
 #include "agent/tail_inner.h"
 
 #include <dirent.h>
@@ -128,8 +129,7 @@ static void find_copy(struct tail *tail, const struct source *source, struct can
     const char *log = source->origin.path.ptr;
     best->match = MATCH_NONE;
     best->starved = best->taken = false;
-    snprintf(folder, sizeof(folder), "%.*s", (int)(strrchr(log, '/') - log) + 1, log);
-    DIR *dir = opendir(folder);
+    DIR *dir = siblings_open_folder(log, folder);
     if (dir == NULL)
         return;
     struct dirent *entry;
@@ -284,7 +284,6 @@ bool tail_truncated(struct tail *tail, struct source *source)
         tail_retire(tail, source);
         return true;
     }
-    struct stats *stats = &tail->stream->stats;
     struct file_facts facts = {0};
     const uint64_t offset = source->offset;
     unsigned times;
@@ -298,9 +297,7 @@ bool tail_truncated(struct tail *tail, struct source *source)
         source->failed = true;
         return false;
     }
-    stats_begin(stats);
-    stats_add(stats, STAT_truncations, 1);
-    stats_end(stats);
+    tail_count(tail, STAT_truncations, 1);
     if (log_allowed(&tail->complaints[COMPLAINT_TRUNCATED], &times))
         log_warn("tail",
                  "truncated%s, reading from the beginning path=%s read=%ju size=%ju times=%u",
