@@ -353,6 +353,14 @@ int positions_rename(struct positions *positions, struct position *position, con
     return 0;
 }
 
+void positions_note_copy(struct positions *positions, struct position *position, int64_t birth)
+{
+    pthread_mutex_lock(&positions->lock);
+    position->copied = birth;
+    set_dirty(positions);
+    pthread_mutex_unlock(&positions->lock);
+}
+
 void positions_set(struct positions *positions, struct position *position, const struct mark *mark)
 {
     pthread_mutex_lock(&positions->lock);
@@ -398,6 +406,8 @@ struct position *positions_split(struct positions *positions, struct position *p
         goto out;
     }
     fresh->owner = position->owner;
+    fresh->copied = copy->birth > position->copied ? copy->birth : position->copied;
+    position->copied = 0;
 out:
     pthread_mutex_unlock(&positions->lock);
     return fresh;

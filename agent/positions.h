@@ -58,6 +58,7 @@ struct position {
     char *stream;
     char *path; /* the log's name: the path under which it was found first */
     struct identity id;
+    int64_t copied; /* ns since 1970: birth of the youngest known copy of the file, which was then truncated; 0: there is none */
     uint64_t sequence; /* the higher the later it was found: the order of a log's generations */
     struct mark mark;
     int owner;      /* index of the worker that has claimed it, or -1 */
@@ -77,7 +78,7 @@ int positions_folder(const struct positions *positions);
 bool positions_damaged(const struct positions *positions);
 
 /* The generation's entry, made where there is none, now the worker's; *ret_known tells whether it was there. NULL:
- * another worker has it, or (errno ENOMEM) no memory. The caller reads `mark`, `path` and `sequence` without a lock. */
+ * another worker has it, or (errno ENOMEM) no memory. The caller reads `mark`, `path`, `copied` and `sequence` without a lock. */
 struct position *positions_claim(struct positions *positions, const char *stream,
                                  const struct identity *id, const char *path, int worker,
                                  bool *ret_known);
@@ -89,10 +90,12 @@ void positions_release(struct positions *positions, struct position *position);
 int positions_rename(struct positions *positions, struct position *position, const char *path);
 void positions_set(struct positions *positions, struct position *position, const struct mark *mark);
 /* A log was copied and truncated in place: the entry, with its mark, becomes that of the copy, and the log's own file gets a
- * new one that begins at 0; both in one step, so that no save holds one without the other. An entry that the copy's
+ * new one that begins at 0, and knows of the copy; both in one step, so that no save holds one without the other. An entry that the copy's
  * inode has from before is dropped. Returns the new one, the worker's; NULL: another worker has the copy, or no memory. */
 struct position *positions_split(struct positions *positions, struct position *position,
                                  const struct identity *copy);
+/* There is a copy of the log's own file that was born then. The caller is the worker that has it. */
+void positions_note_copy(struct positions *positions, struct position *position, int64_t birth);
 /* The generation is gone and finished. */
 void positions_forget(struct positions *positions, struct position **position);
 

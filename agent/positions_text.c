@@ -97,6 +97,7 @@ static char *write_entry(char *at, const struct position *p)
     at = write_number(at, p->id.dev);
     at = write_number(at, p->id.ino);
     at = write_signed(at, p->id.birth);
+    at = write_signed(at, p->copied);
     at = write_number(at, p->sequence);
     at = write_number(at, p->mark.offset);
     at = write_number(at, p->mark.cut);
@@ -218,6 +219,7 @@ static struct position *parse_entry(struct slice line)
     p->owner = -1;
     if (take_part(&line, &stream) && take_number(&line, 10, UINT64_MAX, &dev) &&
         take_number(&line, 10, UINT64_MAX, &ino) && take_signed(&line, &p->id.birth) &&
+        take_signed(&line, &p->copied) &&
         take_number(&line, 10, UINT64_MAX, &p->sequence) &&
         take_number(&line, 10, INT64_MAX, &p->mark.offset) && take_number(&line, 10, 1, &cut) &&
         parse_hash(&line, FINGERPRINT_MAX, &p->mark.head) &&

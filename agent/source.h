@@ -70,7 +70,6 @@ struct source {
     bool unlinked : 1; /* known to be deleted, not only moved out of sight */
     uint64_t seen;     /* its size when it was looked at last */
     int64_t changed;   /* ns since 1970: modified last, when it was found */
-    bool copied : 1;   /* its log was copied and truncated before: copies are looked for */
     bool inflated : 1; /* so much is decompressed that it was seen to be the right file */
     bool unpacked : 1; /* fd is not the file that bears the identity, but what was decompressed */
     struct inflate *inflate; /* fd's file is still being decompressed */

@@ -229,8 +229,7 @@ struct source *tail_open_generation(struct tail *tail, const char *path,
     /* A truncated log may have been copied: what was born after it may be its copy. */
     if (older != NULL && tail->started && older->epoch == 0)
         tail_find_missed(tail, source->origin.path.ptr,
-                         older->copied ? tail_last_birth(tail, source) : older->id.birth,
-                         source->id.birth);
+                         tail_youngest_birth(older), source->id.birth);
     return source;
 }
 
@@ -477,7 +476,7 @@ void tail_rescan(struct tail *tail)
         next = source->next;
         if (source->named && source->looked != tail->rescans) /* not led to by a glob */
             tail_look(tail, source->path);
-        if (source->copied && source->offset == 0) /* else its truncation is seen by reading it */
+        if (tail_is_copied(source) && source->offset == 0) /* else its truncation is seen by reading it */
             tail_ask_for_missed_copies(tail, source->origin.path.ptr);
     }
     tail_look_for_missed(tail);
@@ -487,6 +486,7 @@ void tail_rescan(struct tail *tail)
     tail->gathering = false;
     tail_look_at_held(tail);
     tail_close_idle(tail);
+    tail_forget_rotated(tail);
 }
 
 bool tail_restless(const struct tail *tail)

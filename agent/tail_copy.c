@@ -116,46 +116,60 @@ static enum verdict judge_lines(struct source *log, struct held *held, int fd, u
     return log->position->mark.offset >= *ret_begin ? VERDICT_OWN : VERDICT_HELD;
 }
 
-/* `ours`: the log's file, open. */
-static enum verdict judge(struct source *log, struct held *held, int ours, int fd, uint64_t size,
-                          uint64_t *ret_begin)
+/* `ours`: the log's file, open, with `ours_size` bytes; `still`: it bears the log's name. */
+static enum verdict compare_copy(struct source *log, struct held *held, int ours, uint64_t ours_size,
+                                 int fd, uint64_t size, bool still, uint64_t *ret_begin)
 {
-    struct file_facts facts;
-    const struct mark mark = tail_mark_of(log);
-    if (file_facts_fd(ours, &facts) == -1)
-        return VERDICT_OTHER;
-    bool still = tail_bears_log_name(log);
-    if (log->offset == 0 && ours == log->fd)
-        source_know_head(log, facts.size);
-    if (still && source_compare(ours, facts.size, &mark) != CONTENT_SAME)
-        return VERDICT_ANEW;
-    if (facts.size > log->seen)
-        log->seen = facts.size;
     if (size < held->same)
         held->same = held->compared = 0; /* it was written anew itself */
     held->pending = !still;
-    uint64_t both = size < facts.size ? size : facts.size;
+    uint64_t both = size < ours_size ? size : ours_size;
     size_t head = both < FINGERPRINT_MAX ? (size_t)both : FINGERPRINT_MAX;
     if (size == 0)
         return VERDICT_HELD;
     if (head == 0 || (held->same == 0 && !content_same(fd, ours, 0, head)))
         return VERDICT_OTHER;
     size_t end = size < TAIL_MAX ? (size_t)size : TAIL_MAX;
-    if (size <= facts.size && content_same(fd, ours, size - end, end)) {
+    if (size <= ours_size && content_same(fd, ours, size - end, end)) {
         held->same = size;
         return still ? VERDICT_HELD : judge_lines(log, held, fd, size, ret_begin);
     }
     switch (content_common(fd, ours, both, COMPARE_MOST, &held->compared)) {
     case COMMON_LATER: held->pending = true; return VERDICT_HELD;
     case COMMON_ALL:
-        if (size <= facts.size)
+        if (size <= ours_size)
             return VERDICT_HELD;
         break;
     case COMMON_PART: break;
     }
-    if (still && source_compare(ours, facts.size, &mark) != CONTENT_SAME)
-        return VERDICT_ANEW; /* just now */
     return judge_lines(log, held, fd, held->compared, ret_begin);
+}
+
+/* The log may be truncated at any moment, also while both are compared: so it is asked once more before the copy is taken for
+ * a file with other text. */
+static enum verdict judge(struct source *log, struct held *held, int ours, int fd, uint64_t size,
+                          uint64_t *ret_begin)
+{
+    struct file_facts facts;
+    if (file_facts_fd(ours, &facts) == -1)
+        return VERDICT_OTHER;
+    bool still = tail_bears_log_name(log);
+    if (log->offset == 0 && ours == log->fd)
+        source_know_head(log, facts.size);
+    const struct mark mark = tail_mark_of(log);
+    if (still && source_compare(ours, facts.size, &mark) != CONTENT_SAME)
+        return VERDICT_ANEW;
+    if (facts.size > log->seen)
+        log->seen = facts.size;
+    const struct held before = *held;
+    enum verdict verdict =
+        compare_copy(log, held, ours, facts.size, fd, size, still, ret_begin);
+    if (verdict == VERDICT_HELD || !still || file_facts_fd(ours, &facts) == -1 ||
+        source_compare(ours, facts.size, &mark) == CONTENT_SAME)
+        return verdict;
+    held->same = before.same;
+    held->compared = before.compared;
+    return VERDICT_ANEW;
 }
 
 /* From now on the file is one that was known before: read from `begin` on. */
@@ -173,6 +187,7 @@ static void remember(struct tail *tail, const char *path, const struct file_fact
     if (position == NULL)
         return;
     positions_set(tail->place.positions, position, &mark);
+    tail_note_copy(tail, position->path, facts->id.birth);
     positions_release(tail->place.positions, position);
     log_info("tail", "a copy of a log is read from where it has lines of its own path=%s offset=%ju",
              log_quote(path), (uintmax_t)begin);
@@ -312,7 +327,7 @@ void tail_look_for_copies(struct tail *tail, const struct source *log)
     for (struct held *held = tail->held; held != NULL; held = held->next)
         held->pending |= identity_equal(&held->of, &log->id);
     tail_look_at_held(tail);
-    if (log->copied)
+    if (tail_is_copied(log))
         tail_find_missed_copies(tail, log->origin.path.ptr);
 }
 
@@ -328,6 +343,6 @@ void tail_copy_event(struct tail *tail, const char *path, uint32_t mask)
     if ((mask & (IN_CREATE | IN_MOVED_TO)) == 0 || !tail_rotation_base(path, base))
         return;
     const struct source *log = tail_newest(tail, base);
-    if (log != NULL && log->copied && log->offset == 0)
+    if (log != NULL && tail_is_copied(log) && log->offset == 0)
         tail_find_missed_copies(tail, base);
 }

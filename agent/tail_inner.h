@@ -48,6 +48,7 @@ struct tail {
     int64_t next_poll;                     /* ns, monotonic */
     struct missed *missed;                 /* generations to look for */
     size_t n_missed, room_missed;
+    struct rotated *rotated; /* the folder that was listed last */
     bool told_compressed; /* that such a file is not read */
     struct held *held;    /* copies of logs that are not read */
     unsigned held_looks;
@@ -88,13 +89,25 @@ void tail_unlink_generations(struct source *source);
  * those that were missed. -1: no memory. */
 int tail_order_generations(struct tail *tail);
 
+/* Was the log's own file copied and truncated in place, as far as is known? */
+bool tail_is_copied(const struct source *source);
+/* Of the generation and its copies. */
+int64_t tail_youngest_birth(const struct source *source);
+/* A generation of the log that was born after the log's own file is a copy of that. */
+void tail_note_copy(struct tail *tail, const char *log, int64_t birth);
+
+/* tail_rotated.c */
+/* The paths of all files beside the log with a rotated name of it, plain ones or compressed ones, in the order of their names;
+ * one block of memory, to be freed. NULL: there is none, or the folder can't be read. */
+char **tail_list_rotated(struct tail *tail, const char *log, bool compressed, size_t *ret_n);
+/* Gives back the memory of the last listing; the next one reads the folder. */
+void tail_forget_rotated(struct tail *tail);
+
 /* tail_missed.c */
 /* Asks for generations of the log that had its name so shortly that nobody looked: files beside it, with a rotated
  * name, born from `after` to `before` (ns; 0: not known, then nothing is asked). tail_look_for_missed() finds them. */
 void tail_find_missed(struct tail *tail, const char *log, int64_t after, int64_t before);
 void tail_forget_missed(struct tail *tail);
-/* The birth of the youngest known generation of the source's log, but for itself. */
-int64_t tail_last_birth(struct tail *tail, const struct source *source);
 /* The same for a log that is copied and truncated: its own file is older than its older generations. */
 void tail_ask_for_missed_copies(struct tail *tail, const char *log);
 /* And looks for them at once. */

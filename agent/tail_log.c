@@ -116,44 +116,38 @@ void tail_join_generations(struct tail *tail, struct source *source)
     }
     tail_link_generations(older, source);
     tail_link_generations(source, newer);
-    if (newer != NULL)
+    if (newer != NULL) {
+        tail_note_copy(tail, source->origin.path.ptr, source->id.birth);
         return;
+    }
     tail_set_newest(tail, source);
     if (older == NULL && tail->started && tail->has_strays)
         join_strays(tail, source);
 }
 
-struct last_birth {
-    const char *log;
-    int64_t birth;
-};
-
-static void later_birth(const struct position *position, void *arg)
+bool tail_is_copied(const struct source *source)
 {
-    struct last_birth *last = (struct last_birth *)arg;
-    if (strcmp(position->path, last->log) == 0 && position->id.birth > last->birth)
-        last->birth = position->id.birth;
+    return source->position != NULL && source->position->copied != 0;
 }
 
-int64_t tail_last_birth(struct tail *tail, const struct source *source)
+int64_t tail_youngest_birth(const struct source *source)
 {
-    struct last_birth last = {source->origin.path.ptr, 0};
-    for (const struct source *s = tail->sources; s != NULL; s = s->next)
-        if (s != source)
-            later_birth(s->position, &last);
-    positions_each_unclaimed(tail->place.positions, tail->stream->config->name, later_birth, &last);
-    return last.birth;
+    return tail_is_copied(source) ? source->position->copied : source->id.birth;
+}
+
+void tail_note_copy(struct tail *tail, const char *log, int64_t birth)
+{
+    const struct source *newest = tail_newest(tail, log);
+    if (newest != NULL && newest->position != NULL && birth > newest->id.birth &&
+        birth > newest->position->copied && tail_bears_log_name(newest))
+        positions_note_copy(tail->place.positions, newest->position, birth);
 }
 
 void tail_ask_for_missed_copies(struct tail *tail, const char *log)
 {
     const struct source *newest = tail_newest(tail, log);
-    if (newest == NULL || !tail_bears_log_name(newest))
-        return;
-    int64_t last = tail_last_birth(tail, newest);
-    if (last <= newest->id.birth || tail->finding)
-        return;
-    tail_find_missed(tail, log, last, INT64_MAX);
+    if (newest != NULL && tail_is_copied(newest) && tail_bears_log_name(newest))
+        tail_find_missed(tail, log, newest->position->copied, INT64_MAX);
 }
 
 void tail_find_missed_copies(struct tail *tail, const char *log)
@@ -165,13 +159,16 @@ void tail_find_missed_copies(struct tail *tail, const char *log)
 /* Generations that came and went while the agent was down: born between the last one that it knew and the present one. */
 static void find_missed(struct tail *tail, struct source *const *all, size_t n)
 {
-    for (size_t i = 1; i < n; i++)
-        if (all[i]->older != NULL && all[i]->older->id.birth > all[i]->id.birth) {
-            all[i]->copied = true;
-            tail_find_missed_copies(tail, all[i]->origin.path.ptr);
-        } else if (all[i]->older != NULL)
-            tail_find_missed(tail, all[i]->origin.path.ptr, all[i]->older->id.birth,
-                             all[i]->id.birth);
+    for (size_t i = 0; i < n; i++) {
+        const struct source *source = all[i], *older = all[i]->older;
+        const char *log = source->origin.path.ptr;
+        if (older != NULL)
+            tail_note_copy(tail, log, older->id.birth);
+        if (source->newer == NULL && tail_is_copied(source))
+            tail_find_missed_copies(tail, log);
+        else if (older != NULL)
+            tail_find_missed(tail, log, tail_youngest_birth(older), source->id.birth);
+    }
 }
 
 /* At the start a stray can still become the log's: nothing is read that would have to stand behind it. */

@@ -1,5 +1,4 @@
-/* Generations that had their log's name so shortly that nobody looked. Wanted ones are collected, and looked for together:
- * when a thousand logs of a folder are rotated at once, it is walked once. */
+/* Generations that had their log's name so shortly that nobody looked. */
 #include "agent/siblings.h"
 #include "agent/tail_inner.h"
 
@@ -12,31 +11,12 @@ struct missed {
     int64_t after, before; /* births */
 };
 
-static int compare_log(const void *a, const void *b)
-{
-    return strcmp(((const struct missed *)a)->log, ((const struct missed *)b)->log);
-}
-
-static int compare_folder(const struct missed *a, const struct missed *b)
-{
-    return siblings_compare_folders(a->log, b->log);
-}
-
+/* Those of one folder stand together. */
 static int compare(const void *a, const void *b)
 {
-    int order = compare_folder((const struct missed *)a, (const struct missed *)b);
-    return order != 0 ? order : compare_log(a, b);
-}
-
-static bool born_in_time(const struct missed *wanted, size_t n, const struct missed *one,
-                         int64_t birth)
-{
-    while (one > wanted && compare_log(one - 1, one) == 0)
-        one--;
-    for (const struct missed *log = one; one < wanted + n && compare_log(log, one) == 0; one++)
-        if (one->after <= birth && birth <= one->before)
-            return true;
-    return false;
+    const char *left = ((const struct missed *)a)->log, *right = ((const struct missed *)b)->log;
+    int order = siblings_compare_folders(left, right);
+    return order != 0 ? order : strcmp(left, right);
 }
 
 /* A file that lost its name and is found again: it may have been written anew. */
@@ -48,18 +28,12 @@ static void name_again(struct tail *tail, struct source *source, const char *pat
     tail_make_ready(tail, source);
 }
 
-/* Is the file a generation of one of wanted[0..n), and not known? */
-static bool is_missed(struct tail *tail, const struct missed *wanted, size_t n, const char *path,
+/* Is the file a generation born in time, and not known? */
+static bool is_missed(struct tail *tail, const struct missed *wanted, const char *path,
                       struct file_facts *ret_facts)
 {
-    char base[PATH_MAX];
-    if (!tail_rotation_base(path, base))
-        return false;
-    struct missed key = {.log = base};
-    const struct missed *one =
-        (const struct missed *)bsearch(&key, wanted, n, sizeof(*wanted), compare_log);
-    if (one == NULL || file_facts(path, ret_facts) == -1 || !ret_facts->regular ||
-        !born_in_time(wanted, n, one, ret_facts->id.birth))
+    if (file_facts(path, ret_facts) == -1 || !ret_facts->regular ||
+        ret_facts->id.birth < wanted->after || ret_facts->id.birth > wanted->before)
         return false;
     struct source *source = tail_by_id(tail, &ret_facts->id);
     if (source != NULL)
@@ -67,24 +41,19 @@ static bool is_missed(struct tail *tail, const struct missed *wanted, size_t n, 
     return source == NULL && !tail_hold_copy(tail, path, ret_facts);
 }
 
-/* All of one folder, in order. */
-static void walk(struct tail *tail, const struct missed *wanted, size_t n)
+static void look_for(struct tail *tail, const struct missed *wanted)
 {
-    char folder[PATH_MAX], path[PATH_MAX + NAME_MAX + 2];
-    struct dirent *entry;
     struct file_facts facts;
-    DIR *dir = siblings_open_folder(wanted->log, folder);
-    if (dir == NULL)
-        return;
-    while ((entry = readdir(dir)) != NULL) {
-        snprintf(path, sizeof(path), "%s%s", folder, entry->d_name);
-        if (!is_missed(tail, wanted, n, path, &facts))
+    size_t n;
+    char **paths = tail_list_rotated(tail, wanted->log, false, &n);
+    for (size_t i = 0; i < n; i++) {
+        if (!is_missed(tail, wanted, paths[i], &facts))
             continue;
-        struct source *source = tail_open_generation(tail, path, &facts);
+        struct source *source = tail_open_generation(tail, paths[i], &facts);
         if (source != NULL)
-            tail_set_name(tail, source, path);
+            tail_set_name(tail, source, paths[i]);
     }
-    closedir(dir);
+    free(paths);
 }
 
 static int add(struct tail *tail, const struct missed *missed)
@@ -136,12 +105,8 @@ void tail_look_for_missed(struct tail *tail)
     size_t n = tail->n_missed;
     tail->finding = true;
     qsort(all, n, sizeof(*all), compare);
-    for (size_t i = 0, end; i < n; i = end) {
-        for (end = i + 1; end < n; end++)
-            if (compare_folder(&all[i], &all[end]) != 0)
-                break;
-        walk(tail, all + i, end - i);
-    }
+    for (size_t i = 0; i < n; i++)
+        look_for(tail, &all[i]);
     tail->finding = false;
     tail_forget_missed(tail);
 }

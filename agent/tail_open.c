@@ -135,6 +135,7 @@ void tail_close(struct tail **tail_ptr)
     tail_free_retired(tail, true);
     tail_free_held(tail);
     tail_forget_missed(tail);
+    tail_forget_rotated(tail);
     tail_poll_end(tail);
     tail_link_end(tail);
     free(tail);

@@ -2,10 +2,8 @@
  * (copytruncate): then the source goes on in the copy, and the truncated file is the log's next generation. */
 #include "agent/content.h"
 #include "agent/inflate.h"
-#include "agent/siblings.h"
 #include "agent/tail_inner.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -125,21 +123,16 @@ static void try_candidate(struct tail *tail, const struct source *source, struct
 static void find_copy(struct tail *tail, const struct source *source, struct candidate *best)
 {
     struct candidate one;
-    char folder[PATH_MAX], base[PATH_MAX];
-    const char *log = source->origin.path.ptr;
+    size_t n;
     best->match = MATCH_NONE;
     best->starved = best->taken = false;
-    DIR *dir = siblings_open_folder(log, folder);
-    if (dir == NULL)
-        return;
-    struct dirent *entry;
-    while ((entry = readdir(dir)) != NULL) {
-        snprintf(one.path, sizeof(one.path), "%s%s", folder, entry->d_name);
-        if (tail_rotation_base(one.path, base) && strcmp(base, log) == 0 &&
+    char **paths = tail_list_rotated(tail, source->origin.path.ptr, false, &n);
+    for (size_t i = 0; i < n; i++) {
+        if ((size_t)snprintf(one.path, sizeof(one.path), "%s", paths[i]) < sizeof(one.path) &&
             file_facts(one.path, &one.facts) == 0 && one.facts.regular)
             try_candidate(tail, source, &one, best);
     }
-    closedir(dir);
+    free(paths);
 }
 
 /* The copy ends before what was read: the positions of what is in flight end there, too. */
@@ -170,7 +163,6 @@ static void begin_newest(struct tail *tail, struct source *older, const char *pa
         tail->wants_rescan = true;
         return;
     }
-    source->copied = true;
     tail_link_generations(source, older->newer);
     tail_link_generations(older, source);
     if (newest)
@@ -221,9 +213,9 @@ static bool go_on_in(struct tail *tail, struct source *source, const struct cand
     tail_lost(tail, source, copy->facts.size > offset ? copy->facts.size : offset, seen,
               "written between the copying and the truncation of a log, before it was read");
     tail_drop_held(tail, &copy->facts.id);
-    tail_settle_held(tail, &log_id, copy->facts.size > offset ? copy->facts.size : offset);
     tail_make_ready(tail, source);
     begin_newest(tail, source, log, &log_id, fresh, log_fd);
+    tail_settle_held(tail, &log_id, copy->facts.size > offset ? copy->facts.size : offset);
     free(log);
     return true;
 }
