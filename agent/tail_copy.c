@@ -244,6 +244,8 @@ static bool hold_open(struct tail *tail, const char *path, const struct file_fac
         return tail_by_id(tail, &facts->id) != NULL || hold_open(tail, path, facts, fd);
     }
     drop(tail, held);
+    if (verdict == VERDICT_OWN && !tail_matches(tail, path))
+        return true; /* what is its own is nothing to us */
     if (verdict == VERDICT_OWN)
         remember(tail, path, facts, fd, begin);
     return false;
@@ -316,7 +318,10 @@ void tail_look_at_held(struct tail *tail)
             drop(tail, held); /* gone, or found again under its new name */
         } else if (held->pending && strlen(held->path) < sizeof(path)) {
             memcpy(path, held->path, strlen(held->path) + 1);
-            tail_look(tail, path);
+            if (tail_matches(tail, path))
+                tail_look(tail, path);
+            else
+                tail_copy_event(tail, path, IN_MODIFY);
             next = tail->held; /* the list may be another one now */
         }
     }
@@ -334,15 +339,14 @@ void tail_look_for_copies(struct tail *tail, const struct source *log)
 void tail_copy_event(struct tail *tail, const char *path, uint32_t mask)
 {
     char base[PATH_MAX];
-    for (const struct held *held = tail->held; held != NULL; held = held->next) {
-        if (strcmp(held->path, path) == 0) {
-            tail_look(tail, path);
-            return;
-        }
-    }
-    if ((mask & (IN_CREATE | IN_MOVED_TO)) == 0 || !tail_rotation_base(path, base))
+    if ((mask & (IN_CREATE | IN_MOVED_TO | IN_MODIFY | IN_CLOSE_WRITE)) == 0 ||
+        !tail_rotation_base(path, base))
         return;
     const struct source *log = tail_newest(tail, base);
-    if (log != NULL && tail_is_copied(log) && log->offset == 0)
+    struct file_facts facts;
+    if (log == NULL || file_facts(path, &facts) == -1 || !facts.regular ||
+        tail_by_id(tail, &facts.id) != NULL || facts.id.birth < log->id.birth)
+        return;
+    if (!tail_hold_copy(tail, path, &facts))
         tail_find_missed_copies(tail, base);
 }

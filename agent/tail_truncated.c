@@ -60,10 +60,13 @@ static enum match match_content(struct tail *tail, const struct source *source, 
         return (later || sure) && source_compare(fd, facts->size, &all) == CONTENT_SAME
                    ? MATCH_WHOLE
                    : MATCH_NONE;
+    const struct mark *within = mark_within(source, facts->size);
+    bool covers = within != NULL && within->offset == facts->size && within->head.len == facts->size;
+    if (covers && later && source_compare(fd, facts->size, within) == CONTENT_SAME)
+        return MATCH_SHORTER;
     if (!later || !sure || facts->size < FINGERPRINT_MAX ||
         source_compare(fd, facts->size, &head) != CONTENT_SAME)
         return MATCH_NONE;
-    const struct mark *within = mark_within(source, facts->size);
     return within == NULL || source_compare(fd, facts->size, within) == CONTENT_SAME ? MATCH_SHORTER
                                                                                      : MATCH_NONE;
 }
