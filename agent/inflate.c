@@ -46,8 +46,6 @@ struct inflate *inflate_open(const char *path, int in, int out, uint64_t keep)
         ready = inflateInit2(&job->gzip, 16 + MAX_WBITS) == Z_OK;
     if (!ready) {
         free(job);
-        close(in);
-        close(out);
         return NULL;
     }
     job->in = in;
@@ -62,7 +60,6 @@ void inflate_close(struct inflate **job_ptr)
     struct inflate *job = *job_ptr;
     if (job == NULL)
         return;
-    close(job->in);
     if (job->zstd != NULL)
         ZSTD_freeDStream(job->zstd);
     else
@@ -132,31 +129,50 @@ static enum inflate_result decode_zstd(struct inflate *job)
     return INFLATE_MORE;
 }
 
+/* The next text, which may be none; INFLATE_MORE, or why there is no more. */
+static enum inflate_result decode(struct inflate *job)
+{
+    job->text_next = job->text_end = 0;
+    if (job->over != INFLATE_MORE)
+        return job->over;
+    if (job->next == job->end && (!job->full || job->between)) {
+        ssize_t n = read(job->in, job->input, sizeof(job->input));
+        if (n == -1)
+            return errno == EINTR ? INFLATE_MORE : INFLATE_FAILED;
+        if (n == 0)
+            return job->between && job->any ? INFLATE_END : INFLATE_CUT;
+        job->next = 0;
+        job->end = (size_t)n;
+    }
+    job->over = job->zstd != NULL ? decode_zstd(job) : decode_gzip(job);
+    job->full = job->text_end == sizeof(job->text);
+    return INFLATE_MORE;
+}
+
 enum inflate_result inflate_step(struct inflate *job, size_t most)
 {
     uint64_t begin = job->size;
     while (job->size - begin < most) {
-        if (job->text_next < job->text_end) {
-            if (write_some(job) == -1)
-                return INFLATE_FAILED;
-            continue;
-        }
-        job->text_next = job->text_end = 0;
-        if (job->over != INFLATE_MORE)
-            return job->over;
-        if (job->next == job->end && (!job->full || job->between)) {
-            ssize_t n = read(job->in, job->input, sizeof(job->input));
-            if (n == -1 && errno == EINTR)
-                continue;
-            if (n == -1)
-                return INFLATE_FAILED;
-            if (n == 0)
-                return job->between && job->any ? INFLATE_END : INFLATE_CUT;
-            job->next = 0;
-            job->end = (size_t)n;
-        }
-        job->over = job->zstd != NULL ? decode_zstd(job) : decode_gzip(job);
-        job->full = job->text_end == sizeof(job->text);
+        enum inflate_result result = INFLATE_MORE;
+        if (job->text_next == job->text_end)
+            result = decode(job);
+        else if (write_some(job) == -1)
+            result = INFLATE_FAILED;
+        if (result != INFLATE_MORE)
+            return result;
     }
     return INFLATE_MORE;
+}
+
+size_t inflate_begin(const char *path, int in, char *ret_text, size_t most)
+{
+    struct inflate *job = inflate_open(path, in, -1, 0);
+    size_t have = 0;
+    while (job != NULL && have < most && decode(job) == INFLATE_MORE) {
+        size_t len = job->text_end < most - have ? job->text_end : most - have;
+        memcpy(ret_text + have, job->text, len);
+        have += len;
+    }
+    inflate_close(&job);
+    return have;
 }

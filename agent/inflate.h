@@ -22,14 +22,14 @@ enum inflate_result {
 
 /* By its name: can it be decompressed here? */
 bool inflate_knows(const char *path);
-/* Takes over both descriptors. Text before `keep` is not written but for the first INFLATE_HEAD bytes. NULL: no memory; then both
- * are closed. */
+/* Both descriptors stay the caller's. Text before `keep` is not written but for the first INFLATE_HEAD bytes. NULL: no memory. */
 struct inflate *inflate_open(const char *path, int in, int out, uint64_t keep);
+/* The text's first bytes, at most so many. Returns how many there are, or could be decompressed. */
+size_t inflate_begin(const char *path, int in, char *ret_text, size_t most);
 /* Decompresses some more, about `most` bytes of text. */
 enum inflate_result inflate_step(struct inflate *job, size_t most);
 /* How much text there was so far. */
 uint64_t inflate_size(const struct inflate *job);
-/* Leaves `out` open. */
 void inflate_close(struct inflate **job);
 
 #endif

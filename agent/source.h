@@ -71,8 +71,10 @@ struct source {
     uint64_t seen;     /* its size when it was looked at last */
     int64_t changed;   /* ns since 1970: modified last, when it was found */
     bool inflated : 1; /* so much is decompressed that it was seen to be the right file */
+    bool packed : 1;   /* decompressing has not begun: it waits for its turn, or for descriptors */
     bool unpacked : 1; /* fd is not the file that bears the identity, but what was decompressed */
-    struct inflate *inflate; /* fd's file is still being decompressed */
+    struct inflate *inflate; /* fd's file is still being decompressed, from */
+    int packed_fd;           /* this one; -1: it is not */
     struct source *idle_older, *idle_newer;
     struct source *next_ready;
     struct source *next, **link; /* of all sources of the tail */

@@ -46,7 +46,6 @@ void tail_free_source(struct tail *tail, struct source *source)
         positions_release(tail->place.positions, source->position);
     tail_close_file(tail, source);
     tail_free_framing(source);
-    inflate_close(&source->inflate);
     source_forget_json(source);
     if (source->path != source->origin.path.ptr)
         free(source->path);
@@ -78,6 +77,7 @@ struct source *tail_new_source(struct tail *tail, const char *path, const struct
     }
     source->stream = tail->stream;
     source->fd = fd;
+    source->packed_fd = -1;
     source->id = *id;
     source->position = position;
     source->last = &source->first;
@@ -261,6 +261,8 @@ void tail_look_at(struct tail *tail, struct source *source, const struct file_fa
         return;
     }
     see_size(source, size);
+    if (source->waiting)
+        tail_learn_head(tail, source);
     if (size < source->offset + source->scanned)
         source->scanned = source->held =
             0; /* what was left was taken back: what comes is other text */
@@ -319,9 +321,22 @@ static void tell_compressed(struct tail *tail, const char *path)
     tail->told_compressed = true;
 }
 
+/* Another file has the name now that one of ours had, and no glob matches it. */
+static void lose_name(struct tail *tail, const char *path)
+{
+    struct source *source = tail_by_path(tail, path);
+    if (source != NULL)
+        tail_clear_name(tail, source);
+    tail_copy_event(tail, path, IN_CREATE);
+}
+
 static void appeared(struct tail *tail, const char *path, const struct file_facts *facts)
 {
     struct source *source = tail_by_id(tail, &facts->id);
+    if (source == NULL && !tail_matches(tail, path)) {
+        lose_name(tail, path);
+        return;
+    }
     if (source == NULL) {
         if (!tail_owns(path, tail->place.worker, tail->place.workers) ||
             tail_hold_copy(tail, path, facts) ||

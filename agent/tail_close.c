@@ -74,6 +74,7 @@ static void close_file(struct open_files *files, struct source *source)
 
 void tail_close_file(struct tail *tail, struct source *source)
 {
+    tail_end_inflating(tail, source);
     close_file(tail->place.files, source);
 }
 
@@ -95,10 +96,15 @@ int tail_open_to_compare(struct tail *tail, const char *path, const struct ident
     return fd;
 }
 
-int tail_open_file(struct tail *tail, const char *path, const struct identity *id)
+bool tail_make_room(struct tail *tail)
 {
     struct open_files *files = tail->place.files;
-    if (files->limit != 0 && files->open >= files->limit && !close_longest_idle(files)) {
+    return files->limit == 0 || files->open < files->limit || close_longest_idle(files);
+}
+
+int tail_open_file(struct tail *tail, const char *path, const struct identity *id)
+{
+    if (!tail_make_room(tail)) {
         errno = EMFILE;
         return -1;
     }
@@ -187,6 +193,24 @@ static bool is_away(int error)
     return error == ENOENT || error == ENOTDIR || error == ESTALE || error == ELOOP;
 }
 
+/* There is no descriptor for a file of which nothing was read. Should it be compressed or copied before there is one, it is known by its
+ * first bytes. */
+void tail_learn_head(struct tail *tail, struct source *source)
+{
+    struct file_facts facts;
+    if (source->fd != -1 || source->begin != BEGIN_AT_START || source->head.len > 0)
+        return;
+    source->fd = tail_open_to_compare(tail, source->path, &source->id);
+    if (source->fd == -1)
+        return;
+    if (file_facts_fd(source->fd, &facts) == 0)
+        source_know_head(source, facts.size);
+    if (source->head.len > 0)
+        tail_set_mark(tail, source);
+    tail_drop_file(tail, source->fd);
+    source->fd = -1;
+}
+
 /* A file that can't be opened: when is it tried again? */
 static void put_off(struct tail *tail, struct source *source, int error)
 {
@@ -199,6 +223,7 @@ static void put_off(struct tail *tail, struct source *source, int error)
              error == EMFILE ? "; raise the limit of open files (agent.open_files, LimitNOFILE=)"
                              : "");
     tail_complain(tail, COMPLAINT_OPEN, what, source->path);
+    tail_learn_head(tail, source);
     if (error == EMFILE && tail_free_files(tail) == 0)
         tail_wait_for_file(tail, source);
     else

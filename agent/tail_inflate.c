@@ -3,10 +3,8 @@
  * so that newer generations wait for it. */
 #include "agent/clock.h"
 #include "agent/inflate.h"
-#include "agent/siblings.h"
 #include "agent/tail_inner.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -14,62 +12,12 @@
 #include <stdlib.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #define STEP ((size_t)1 << 20)
 #define SPARE \
     ((uint64_t)4 << 20) /* bytes of the state folder's file system that are left for positions */
 #define BLOCK ((uint64_t)4096) /* in which a file's disk space is given back */
-
-/* Is it a compressed generation of the log, by its name? */
-static bool is_of_log(const char *path, const char *log)
-{
-    char plain[PATH_MAX], base[PATH_MAX];
-    if (!inflate_knows(path))
-        return false;
-    int len = (int)(strrchr(path, '.') - path);
-    if ((size_t)snprintf(plain, sizeof(plain), "%.*s", len, path) >= sizeof(plain))
-        return false;
-    return strcmp(plain, log) == 0 || (tail_rotation_base(plain, base) && strcmp(base, log) == 0);
-}
-
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* The log's compressed generations behind `path`, in the order of their names: *ret_n paths, to be freed as the array is. The
- * folder is walked once, however many they are. NULL: there are none. */
-static char **list_candidates(const char *log, const char *path, size_t *ret_n)
-{
-    char folder[PATH_MAX], one[PATH_MAX + NAME_MAX + 2];
-    char **paths = NULL;
-    size_t room = 0;
-    struct dirent *entry;
-    *ret_n = 0;
-    DIR *dir = siblings_open_folder(log, folder);
-    if (dir == NULL)
-        return NULL;
-    while ((entry = readdir(dir)) != NULL) {
-        snprintf(one, sizeof(one), "%s%s", folder, entry->d_name);
-        if (strcmp(one, path) <= 0 || !is_of_log(one, log))
-            continue;
-        if (*ret_n == room) {
-            room = room == 0 ? 16 : room * 2;
-            char **all = (char **)reallocarray(paths, room, sizeof(char *));
-            if (all == NULL)
-                break;
-            paths = all;
-        }
-        paths[*ret_n] = strdup(one);
-        if (paths[*ret_n] == NULL)
-            break;
-        ++*ret_n;
-    }
-    closedir(dir);
-    if (*ret_n > 0)
-        qsort(paths, *ret_n, sizeof(char *), compare_names);
-    return paths;
-}
 
 /* A file without a name for what is decompressed; counted as a source's. -1 and errno. */
 static int open_temporary(struct tail *tail)
@@ -88,86 +36,77 @@ static int open_temporary(struct tail *tail)
     return fd;
 }
 
-/* Begins to decompress; NULL: it is another file. *ret_fd: what is decompressed. */
-static struct inflate *try_candidate(struct tail *tail, const char *path, const struct mark *mark,
-                                     struct file_facts *ret_facts, int *ret_fd)
+/* Does its text begin with these bytes? -1 and errno: not to be told now. */
+static int begins_with(struct tail *tail, const char *path, const struct content_hash *head)
 {
-    const struct mark head = {.head = mark->head};
-    uint64_t keep = mark->offset > TAIL_MAX ? mark->offset - TAIL_MAX : 0;
-    int in = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
-    if (in == -1 || file_facts_fd(in, ret_facts) == -1 || !ret_facts->regular) {
-        if (in != -1)
-            close(in);
-        return NULL;
-    }
-    *ret_fd = open_temporary(tail);
-    if (*ret_fd == -1) {
-        close(in);
-        tail_complain(tail, COMPLAINT_READ, "no file for decompressing in the state folder", path);
-        return NULL;
-    }
-    struct inflate *inflate = inflate_open(path, in, *ret_fd, keep);
-    while (inflate != NULL && inflate_size(inflate) < mark->head.len &&
-           inflate_step(inflate, FINGERPRINT_MAX) == INFLATE_MORE)
-        ;
-    if (inflate != NULL && inflate_size(inflate) >= mark->head.len &&
-        source_compare(*ret_fd, inflate_size(inflate), &head) == CONTENT_SAME)
-        return inflate;
-    inflate_close(&inflate);
-    tail_drop_file(tail, *ret_fd);
-    return NULL;
+    char text[FINGERPRINT_MAX];
+    struct file_facts facts;
+    if (file_facts(path, &facts) == -1 || !facts.regular)
+        return 0;
+    int fd = tail_open_to_compare(tail, path, &facts.id);
+    if (fd == -1)
+        return errno == EMFILE || errno == ENFILE ? -1 : 0;
+    size_t len = inflate_begin(path, fd, text, head->len);
+    tail_drop_file(tail, fd);
+    return len == head->len && XXH3_64bits(text, len) == head->hash;
 }
 
-struct inflate *tail_find_compressed(struct tail *tail, const char *log, const struct mark *mark,
-                                     char *path, struct file_facts *ret_facts, int *ret_fd)
+enum packed tail_find_packed(struct tail *tail, const char *log, const struct content_hash *head,
+                             char *path)
 {
-    struct inflate *inflate = NULL;
+    enum packed found = PACKED_NONE;
     size_t n;
-    if (mark->head.len == 0)
-        return NULL; /* nothing is known to compare */
-    char **paths = list_candidates(log, path, &n);
-    for (size_t i = 0; i < n; i++) {
-        if (inflate == NULL && (size_t)snprintf(path, PATH_MAX, "%s", paths[i]) < PATH_MAX)
-            inflate = try_candidate(tail, path, mark, ret_facts, ret_fd);
-        free(paths[i]);
+    if (head->len == 0)
+        return PACKED_NONE; /* nothing is known to compare */
+    char **paths = tail_list_rotated(tail, log, true, &n);
+    for (size_t i = 0; i < n && found != PACKED_FOUND; i++) {
+        if (strcmp(paths[i], path) <= 0)
+            continue;
+        int begins = begins_with(tail, paths[i], head);
+        if (begins == 1 && (size_t)snprintf(path, PATH_MAX, "%s", paths[i]) < PATH_MAX)
+            found = PACKED_FOUND;
+        else if (begins == -1)
+            found = PACKED_LATER;
     }
     free(paths);
-    return inflate;
+    return found;
 }
 
-void tail_begin_inflate(struct tail *tail, struct source *source, struct inflate *inflate,
-                        const char *path)
+/* path: of the compressed file; "" when it has to be looked for once more. */
+void tail_read_packed(struct tail *tail, struct source *source, const char *path)
 {
-    source->inflate = inflate;
+    const struct mark mark = tail_mark_of(source);
+    char *copy = path[0] == '\0' ? NULL : tail_copy_path(source, path);
+    if (copy != NULL) { /* not in the tree: it is no name */
+        if (source->path != source->origin.path.ptr)
+            free(source->path);
+        source->path = copy;
+    }
+    source->begin = BEGUN;
+    source->offset = mark.offset;
+    source->cut = mark.cut;
+    source->head = mark.head;
+    source->tail = mark.tail;
     source->scanned = 0;
+    source->touched = source->held = false;
     source->inflated = false;
-    source->unpacked = true;
+    source->packed = source->unpacked = true;
     source->quiet_since = clock_monotonic();
-    log_info("tail", "decompressing a rotated file, reading on in it path=%s log=%s offset=%ju",
-             log_quote(path), log_quote(source->origin.path.ptr), (uintmax_t)source->offset);
     tail_make_ready(tail, source);
 }
 
 bool tail_read_compressed(struct tail *tail, struct position *position)
 {
     char path[PATH_MAX] = "";
-    struct file_facts facts;
-    int fd;
-    struct inflate *inflate =
-        tail_find_compressed(tail, position->path, &position->mark, path, &facts, &fd);
-    if (inflate == NULL)
+    if (tail_find_packed(tail, position->path, &position->mark.head, path) == PACKED_NONE)
         return false;
-    struct source *source = tail_new_source(tail, path, &position->id, position, fd);
-    if (source == NULL) {
-        inflate_close(&inflate);
+    const char *at = path[0] == '\0' ? position->path : path;
+    struct source *source = tail_new_source(tail, at, &position->id, position, -1);
+    if (source == NULL)
         return true; /* the next time */
-    }
-    source->offset = position->mark.offset;
-    source->cut = position->mark.cut;
-    source->head = position->mark.head;
-    source->tail = position->mark.tail;
+    source->begin = BEGIN_RESUME;
+    tail_read_packed(tail, source, path);
     tail_join_generations(tail, source);
-    tail_begin_inflate(tail, source, inflate, path);
     return true;
 }
 
@@ -175,59 +114,100 @@ bool tail_unpack(struct tail *tail, struct source *source)
 {
     const struct mark mark = tail_mark_of(source);
     char path[PATH_MAX] = "";
+    if ((source->seen <= source->offset + source->scanned && !source->touched) ||
+        tail_find_packed(tail, source->origin.path.ptr, &mark.head, path) == PACKED_NONE)
+        return false; /* nothing of it is missing, or all */
+    tail_read_packed(tail, source, path);
+    return true;
+}
+
+/* ---- a step each turn ---- */
+
+void tail_end_inflating(struct tail *tail, struct source *source)
+{
+    inflate_close(&source->inflate);
+    tail_drop_file(tail, source->packed_fd);
+    source->packed_fd = -1;
+}
+
+static void gone(struct tail *tail, struct source *source, const char *why)
+{
+    log_warn("tail", "%s: what a rotated file held behind the offset is lost path=%s offset=%ju",
+             why, log_quote(source->path), (uintmax_t)source->offset);
+    tail_retire(tail, source);
+}
+
+static void fail(struct tail *tail, struct source *source, const char *what)
+{
+    char text[160];
+    snprintf(text, sizeof(text), "%s, trying again: %s", what, strerror(errno));
+    tail_complain(tail, COMPLAINT_READ, text, source->path);
+    source->failed = true; /* until tail_tick() */
+}
+
+/* Opens the compressed file, under another name if it has one by now. False: not now, or it is gone. */
+static bool open_packed(struct tail *tail, struct source *source)
+{
+    char path[PATH_MAX] = "";
     struct file_facts facts;
-    int fd;
-    if (source->seen <= source->offset + source->scanned && !source->touched)
-        return false; /* nothing of it is missing */
-    struct inflate *inflate =
-        tail_find_compressed(tail, source->origin.path.ptr, &mark, path, &facts, &fd);
-    if (inflate == NULL)
+    if (!inflate_knows(source->path) || begins_with(tail, source->path, &source->head) != 1) {
+        enum packed found = tail_find_packed(tail, source->origin.path.ptr, &source->head, path);
+        if (found == PACKED_NONE)
+            gone(tail, source, "a compressed file is gone before it was read");
+        if (found != PACKED_FOUND)
+            return false;
+        tail_read_packed(tail, source, path);
+    }
+    if (file_facts(source->path, &facts) == 0)
+        source->packed_fd = tail_open_to_compare(tail, source->path, &facts.id);
+    return source->packed_fd != -1;
+}
+
+/* There are descriptors for it. False: not now. */
+static bool begin(struct tail *tail, struct source *source)
+{
+    if (!tail_make_room(tail)) {
+        tail_wait_for_file(tail, source);
         return false;
-    source->fd = fd;
-    source->begin = BEGUN;
-    source->head = mark.head;
-    source->tail = mark.tail;
-    source->cut = mark.cut;
-    source->touched = source->held = false;
-    tail_begin_inflate(tail, source, inflate, path);
+    }
+    if (!open_packed(tail, source)) {
+        if (source->position != NULL)
+            fail(tail, source, "cannot open a compressed file");
+        return false;
+    }
+    source->fd = open_temporary(tail);
+    uint64_t keep = source->offset > TAIL_MAX ? source->offset - TAIL_MAX : 0;
+    if (source->fd != -1)
+        source->inflate = inflate_open(source->path, source->packed_fd, source->fd, keep);
+    if (source->inflate == NULL) {
+        fail(tail, source, "no file for decompressing in the state folder");
+        tail_close_file(tail, source);
+        return false;
+    }
+    source->packed = false;
+    log_info("tail", "decompressing a rotated file, reading on in it path=%s log=%s offset=%ju",
+             log_quote(source->path), log_quote(source->origin.path.ptr),
+             (uintmax_t)source->offset);
     return true;
 }
 
 /* Another file that begins alike. False: there is none. */
 static bool try_next(struct tail *tail, struct source *source)
 {
-    const struct mark mark = {.offset = source->offset, .head = source->head, .tail = source->tail};
     char path[PATH_MAX];
-    struct file_facts facts;
-    int fd;
     snprintf(path, sizeof(path), "%s", source->path);
-    struct inflate *inflate =
-        tail_find_compressed(tail, source->origin.path.ptr, &mark, path, &facts, &fd);
-    char *copy = inflate == NULL ? NULL : strdup(path);
-    if (copy == NULL) {
-        if (inflate != NULL)
-            tail_drop_file(tail, fd);
-        inflate_close(&inflate);
+    if (tail_find_packed(tail, source->origin.path.ptr, &source->head, path) != PACKED_FOUND)
         return false;
-    }
     tail_close_file(tail, source);
-    if (source->path != source->origin.path.ptr)
-        free(source->path); /* not in the tree: it is no name */
-    source->path = copy;
-    source->fd = fd;
-    tail_begin_inflate(tail, source, inflate, path);
+    tail_read_packed(tail, source, path);
     return true;
 }
 
 /* What was looked for is in none of the files. */
 static bool give_up(struct tail *tail, struct source *source, const char *why)
 {
-    inflate_close(&source->inflate);
-    if (try_next(tail, source))
-        return true;
-    log_warn("tail", "%s: what a rotated file held behind the offset is lost path=%s offset=%ju",
-             why, log_quote(source->path), (uintmax_t)source->offset);
-    tail_retire(tail, source);
+    if (!try_next(tail, source))
+        gone(tail, source, why);
     return true;
 }
 
@@ -243,7 +223,8 @@ static bool finish(struct tail *tail, struct source *source, enum inflate_result
                  result == INFLATE_CUT ? "ends too early" : "is corrupt");
         tail_complain(tail, COMPLAINT_READ, what, source->path);
     }
-    inflate_close(&source->inflate);
+    tail_end_inflating(tail, source);
+    tail_make_ready(tail, source); /* to be read to its end */
     return false;
 }
 
@@ -267,17 +248,6 @@ static bool has_room(struct tail *tail)
            (uint64_t)fs.f_bavail * fs.f_frsize >= SPARE;
 }
 
-/* True: there is nothing to read of it. */
-static bool stuck(struct tail *tail, struct source *source)
-{
-    char what[128];
-    snprintf(what, sizeof(what), "cannot decompress a file into the state folder, trying again: %s",
-             strerror(errno));
-    tail_complain(tail, COMPLAINT_READ, what, source->path);
-    source->failed = true; /* until tail_tick() */
-    return !source->inflated;
-}
-
 /* Enough of it waits to be read. */
 static bool is_ahead(const struct source *source)
 {
@@ -286,6 +256,10 @@ static bool is_ahead(const struct source *source)
 
 bool tail_inflate(struct tail *tail, struct source *source)
 {
+    if (source->packed && !begin(tail, source))
+        return true;
+    if (source->inflate == NULL)
+        return false;
     const struct mark mark = {.offset = source->offset, .head = source->head, .tail = source->tail};
     uint64_t before = inflate_size(source->inflate);
     if (is_ahead(source))
@@ -297,8 +271,10 @@ bool tail_inflate(struct tail *tail, struct source *source)
     int64_t now = clock_monotonic();
     if (size > before)
         source->quiet_since = now;
-    if (result == INFLATE_FAILED)
-        return stuck(tail, source);
+    if (result == INFLATE_FAILED) {
+        fail(tail, source, "cannot decompress a file into the state folder");
+        return !source->inflated;
+    }
     if (!source->inflated && size >= mark.offset) {
         if (source_compare(source->fd, size, &mark) != CONTENT_SAME)
             return give_up(

@@ -118,6 +118,8 @@ void tail_find_missed_copies(struct tail *tail, const char *log);
 void tail_note_idle(struct tail *tail, struct source *source);
 /* How many files could be opened now. */
 unsigned tail_free_files(const struct tail *tail);
+/* There is a descriptor for one more, now that some idle file may have been closed. */
+bool tail_make_room(struct tail *tail);
 /* -1 and errno, as source_open_file(); EMFILE: and no other file could be closed instead. */
 int tail_open_file(struct tail *tail, const char *path, const struct identity *id);
 /* For a moment, at most FILES_TO_COMPARE at once; never refused for the worker's share, so that what is found need not wait to be told. */
@@ -133,6 +135,8 @@ void tail_look_beside(struct tail *tail, const char *path);
 void tail_look_beside_targets(struct tail *tail, const char *path);
 /* Of the source's file, open or not. -1: it is away. */
 int tail_facts(struct tail *tail, const struct source *source, struct file_facts *ret_facts);
+/* The source waits for a descriptor, and nothing of it was read yet: what it begins with is noted. */
+void tail_learn_head(struct tail *tail, struct source *source);
 /* Opens it if it is closed. -1: not now; it is seen to that it is tried again. */
 int tail_wake(struct tail *tail, struct source *source);
 
@@ -263,20 +267,28 @@ int tail_add_framing(struct tail *tail, struct source *source);
 void tail_free_framing(struct source *source);
 
 /* tail_inflate.c */
-struct inflate;
+enum packed {
+    PACKED_NONE,
+    PACKED_FOUND,
+    PACKED_LATER, /* too many files are open to look into them */
+};
+/* Looks for a compressed file of the log that begins with what the fingerprint knows, behind `path` (room: PATH_MAX) in the order
+ * of names. */
+enum packed tail_find_packed(struct tail *tail, const char *log, const struct content_hash *head,
+                             char *path);
 /* The position's file is gone: is its text found compressed beside its log? Then a source reads it, and has the position. */
 bool tail_read_compressed(struct tail *tail, struct position *position);
 /* The same for a source whose file went while it was closed. */
 bool tail_unpack(struct tail *tail, struct source *source);
-/* Looks for a compressed file of the log that begins with what the mark knows, behind `path` (room: PATH_MAX) in the order of names;
- * NULL: there is none. */
-struct inflate *tail_find_compressed(struct tail *tail, const char *log, const struct mark *mark,
-                                     char *path, struct file_facts *ret_facts, int *ret_fd);
-/* The source's fd is what `inflate` writes. */
-void tail_begin_inflate(struct tail *tail, struct source *source, struct inflate *inflate,
-                        const char *path);
+/* The source, which has no file open, goes on in the compressed one of this path, as soon as there are descriptors for it. */
+void tail_read_packed(struct tail *tail, struct source *source, const char *path);
 /* The next step. True: there is nothing to read of it yet, or it is gone. */
 bool tail_inflate(struct tail *tail, struct source *source);
+void tail_end_inflating(struct tail *tail, struct source *source);
+
+/* tail_unlinked.c */
+/* What was decompressed was read to its end; `grew`: just now. */
+void tail_finish_unpacked(struct tail *tail, struct source *source, bool grew);
 
 /* tail_lost.c */
 /* Bytes of the file were gone before they could be read: counted and logged with the reason, a whole sentence's part such as

@@ -103,6 +103,8 @@ bool tail_ready(const struct tail *tail)
 static bool has_more(struct tail *tail, struct source *source)
 {
     struct file_facts facts;
+    if (source->packed)
+        return !source->failed;
     if (source->failed || tail_facts(tail, source, &facts) == -1)
         return false;
     if (facts.size < source->offset)
@@ -160,7 +162,7 @@ static bool waits_for_older(struct tail *tail, struct source *source,
 static bool waits_for_copy(struct tail *tail, struct source *source,
                            const struct batch_private *batch)
 {
-    if (source->offset != 0 || source->inflate != NULL)
+    if (source->offset != 0 || source->unpacked)
         return false;
     tail_look_for_copies(tail, source);
     return source->position == NULL || waits_for_older(tail, source, batch);
@@ -188,8 +190,11 @@ static void read_failed(struct tail *tail, struct source *source)
 static bool fill_from(struct tail *tail, struct source *source, struct batch_private *batch,
                       int64_t time)
 {
+    bool begun = source->begin == BEGUN;
     if (tail_wake(tail, source) == -1)
         return true;
+    if (!begun && waits_for_older(tail, source, batch))
+        return true; /* it was found to be truncated, and its copies go first */
     uint64_t before = source->offset, seen = before + source->scanned;
     enum source_read result = source_read(source, tail->place.pool, batch, time);
     if (!source->named && source->offset + source->scanned > seen)
@@ -202,6 +207,8 @@ static bool fill_from(struct tail *tail, struct source *source, struct batch_pri
         if (source->offset == before)
             look_for_truncation(tail, source, false);
         tail_hold(tail, source);
+        if (source->unpacked && source->inflate == NULL)
+            tail_finish_unpacked(tail, source, source->offset > before);
         return true;
     case READ_FULL: put_back(tail, source); return false;
     case READ_CHANGED: look_for_truncation(tail, source, true); return true;
@@ -222,7 +229,7 @@ void tail_fill(struct tail *tail, struct batch_private *batch)
     while (tail->first_ready != NULL) {
         struct source *source = take_ready(tail);
         bool more = waits_for_older(tail, source, batch) || waits_for_copy(tail, source, batch) ||
-                    (source->inflate != NULL && tail_inflate(tail, source)) ||
+                    (source->unpacked && tail_inflate(tail, source)) ||
                     fill_from(tail, source, batch, time);
         tail_note_idle(tail, source);
         if (!more || source == last)

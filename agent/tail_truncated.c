@@ -1,7 +1,6 @@
 /* A file was truncated, and perhaps written anew. What had not been read of it may stand in a copy that was made just before
  * (copytruncate): then the source goes on in the copy, and the truncated file is the log's next generation. */
 #include "agent/content.h"
-#include "agent/inflate.h"
 #include "agent/tail_inner.h"
 
 #include <errno.h>
@@ -224,23 +223,22 @@ static bool go_on_in(struct tail *tail, struct source *source, const struct cand
 }
 
 /* The copy may be compressed by now. */
-static bool go_on_compressed(struct tail *tail, struct source *source)
+static enum go_on go_on_compressed(struct tail *tail, struct source *source)
 {
     const struct mark mark = tail_mark_of(source);
     struct candidate copy = {.match = MATCH_WHOLE, .path = ""};
-    int fd;
-    struct inflate *inflate =
-        tail_find_compressed(tail, source->origin.path.ptr, &mark, copy.path, &copy.facts, &fd);
-    if (inflate == NULL)
-        return false;
+    enum packed found =
+        tail_find_packed(tail, source->origin.path.ptr, &mark.head, copy.path);
+    if (found != PACKED_FOUND)
+        return found == PACKED_LATER ? GO_ON_LATER : GO_ON_NONE;
+    if (file_facts(copy.path, &copy.facts) == -1)
+        return GO_ON_NONE;
     copy.facts.size = source->seen; /* of the text: not known yet */
-    if (!go_on_in(tail, source, &copy, fd)) {
-        inflate_close(&inflate);
-        return false;
-    }
+    if (!go_on_in(tail, source, &copy, -1))
+        return GO_ON_NONE;
     tail_clear_name(tail, source);
-    tail_begin_inflate(tail, source, inflate, copy.path);
-    return true;
+    tail_read_packed(tail, source, copy.path);
+    return GO_ON_COPY;
 }
 
 /* The log's own file waits for a descriptor when there is only one for both. */
@@ -266,10 +264,14 @@ enum go_on tail_go_on_in_copy(struct tail *tail, struct source *source)
         return GO_ON_LATER;
     if (fd == -1 && copy.taken)
         return GO_ON_TAKEN;
-    if (fd == -1 ? !go_on_compressed(tail, source) : !go_on_in(tail, source, &copy, fd))
-        return GO_ON_NONE;
-    tail_find_missed_copies(tail, source->origin.path.ptr);
-    return GO_ON_COPY;
+    enum go_on on = GO_ON_NONE;
+    if (fd == -1)
+        on = go_on_compressed(tail, source);
+    else if (go_on_in(tail, source, &copy, fd))
+        on = GO_ON_COPY;
+    if (on == GO_ON_COPY)
+        tail_find_missed_copies(tail, source->origin.path.ptr);
+    return on;
 }
 
 bool tail_truncated(struct tail *tail, struct source *source)
@@ -329,7 +331,6 @@ void tail_retire(struct tail *tail, struct source *source)
     keep_texts(source);
     positions_forget(tail->place.positions, &source->position);
     tail_close_file(tail, source);
-    inflate_close(&source->inflate);
     source->gone = true;
     source->epoch++; /* what is in flight of it moves nothing */
     source->next_ready = tail->retired;

@@ -24,6 +24,23 @@ static void finish(struct tail *tail, struct source *source, const struct file_f
         tail_free_source(tail, source);
 }
 
+void tail_finish_unpacked(struct tail *tail, struct source *source, bool grew)
+{
+    if (grew) { /* what was read may still be undone */
+        tail_make_ready(tail, source);
+        return;
+    }
+    if (tail_flush_now(tail, source))
+        return;
+    if (source->scanned > 0)
+        log_warn("tail", "a compressed file ends with an incomplete line path=%s offset=%ju bytes=%zu",
+                 log_quote(source->path), (uintmax_t)source->offset, source->scanned);
+    tail_leave_ready(tail, source);
+    tail_leave_holding(tail, source);
+    tail_close_file(tail, source);
+    source->gone = source->unlinked = true; /* and freed when what is in flight is delivered */
+}
+
 /* ---- those that were closed when they lost it ---- */
 
 static bool same_folder(const char *a, const char *b)
@@ -118,7 +135,7 @@ static bool is_over(const struct tail *tail, const struct source *source,
         return true;
     if (quiet < QUIET_NS)
         return false;
-    enum writers writers = source->unpacked ? WRITERS_NONE : writers_of(source->fd);
+    enum writers writers = writers_of(source->fd);
     return writers == WRITERS_NONE || (writers == WRITERS_UNKNOWN && quiet >= QUIET_UNKNOWN_NS);
 }
 
@@ -135,10 +152,12 @@ void tail_tick(struct tail *tail)
         next = source->next;
         if (source->named)
             continue;
-        if (source->inflate != NULL) {
+        if (source->packed || source->inflate != NULL) {
             source->failed = false;
             tail_make_ready(tail, source);
         }
+        if (source->packed)
+            continue;
         if (source->fd == -1) {
             tick_closed(tail, source, looked);
             continue;

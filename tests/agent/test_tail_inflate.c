@@ -280,6 +280,8 @@ static void what_is_delivered_of_a_compressed_file_takes_no_room(void **state)
         struct batch_private *batch = take(rig, 0);
         tail_commit(batch);
         finish(rig, batch);
+        if (tail->sources->fd == -1)
+            break; /* read to its end, it needs no descriptor any more */
         assert_int_equal(fstat(tail->sources->fd, &st), 0);
         assert_in_range(st.st_blocks * 512, 0, most);
     }
