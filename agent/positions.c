@@ -386,7 +386,7 @@ void positions_forget(struct positions *positions, struct position **position_pt
 }
 
 struct position *positions_split(struct positions *positions, struct position *position,
-                                 const struct identity *copy)
+                                 const struct identity *copy, int64_t copied)
 {
     const struct identity log = position->id;
     struct position *fresh = NULL;
@@ -406,7 +406,7 @@ struct position *positions_split(struct positions *positions, struct position *p
         goto out;
     }
     fresh->owner = position->owner;
-    fresh->copied = copy->birth > position->copied ? copy->birth : position->copied;
+    fresh->copied = copied;
     position->copied = 0;
 out:
     pthread_mutex_unlock(&positions->lock);

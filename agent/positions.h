@@ -90,10 +90,10 @@ void positions_release(struct positions *positions, struct position *position);
 int positions_rename(struct positions *positions, struct position *position, const char *path);
 void positions_set(struct positions *positions, struct position *position, const struct mark *mark);
 /* A log was copied and truncated in place: the entry, with its mark, becomes that of the copy, and the log's own file gets a
- * new one that begins at 0, and knows of the copy; both in one step, so that no save holds one without the other. An entry that the copy's
+ * new one that begins at 0, and of which `copied` is given; both in one step, so that no save holds one without the other. An entry that the copy's
  * inode has from before is dropped. Returns the new one, the worker's; NULL: another worker has the copy, or no memory. */
 struct position *positions_split(struct positions *positions, struct position *position,
-                                 const struct identity *copy);
+                                 const struct identity *copy, int64_t copied);
 /* There is a copy of the log's own file that was born then. The caller is the worker that has it. */
 void positions_note_copy(struct positions *positions, struct position *position, int64_t birth);
 /* The generation is gone and finished. */

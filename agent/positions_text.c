@@ -219,8 +219,7 @@ static struct position *parse_entry(struct slice line)
     p->owner = -1;
     if (take_part(&line, &stream) && take_number(&line, 10, UINT64_MAX, &dev) &&
         take_number(&line, 10, UINT64_MAX, &ino) && take_signed(&line, &p->id.birth) &&
-        take_signed(&line, &p->copied) &&
-        take_number(&line, 10, UINT64_MAX, &p->sequence) &&
+        take_signed(&line, &p->copied) && take_number(&line, 10, UINT64_MAX, &p->sequence) &&
         take_number(&line, 10, INT64_MAX, &p->mark.offset) && take_number(&line, 10, 1, &cut) &&
         parse_hash(&line, FINGERPRINT_MAX, &p->mark.head) &&
         parse_hash(&line, TAIL_MAX, &p->mark.tail)) {

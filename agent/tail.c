@@ -228,8 +228,8 @@ struct source *tail_open_generation(struct tail *tail, const char *path,
         tail_make_ready(tail, source);
     /* A truncated log may have been copied: what was born after it may be its copy. */
     if (older != NULL && tail->started && older->epoch == 0)
-        tail_find_missed(tail, source->origin.path.ptr,
-                         tail_youngest_birth(older), source->id.birth);
+        tail_find_missed(tail, source->origin.path.ptr, tail_youngest_birth(older),
+                         source->id.birth);
     return source;
 }
 
@@ -491,7 +491,8 @@ void tail_rescan(struct tail *tail)
         next = source->next;
         if (source->named && source->looked != tail->rescans) /* not led to by a glob */
             tail_look(tail, source->path);
-        if (tail_is_copied(source) && source->offset == 0) /* else its truncation is seen by reading it */
+        if (tail_is_copied(source) &&
+            source->offset == 0) /* else its truncation is seen by reading it */
             tail_ask_for_missed_copies(tail, source->origin.path.ptr);
     }
     tail_look_for_missed(tail);

@@ -96,15 +96,19 @@ int tail_open_to_compare(struct tail *tail, const char *path, const struct ident
     return fd;
 }
 
-bool tail_make_room(struct tail *tail)
+bool tail_make_room(struct tail *tail, unsigned n)
 {
     struct open_files *files = tail->place.files;
-    return files->limit == 0 || files->open < files->limit || close_longest_idle(files);
+    if (tail_free_files(tail) < n)
+        return false;
+    while (files->limit != 0 && files->open + n > files->limit && close_longest_idle(files))
+        ;
+    return true;
 }
 
 int tail_open_file(struct tail *tail, const char *path, const struct identity *id)
 {
-    if (!tail_make_room(tail)) {
+    if (!tail_make_room(tail, 1)) {
         errno = EMFILE;
         return -1;
     }
@@ -258,6 +262,8 @@ int tail_wake(struct tail *tail, struct source *source)
     source->touched = false;
     source->rested = true; /* its first bytes are compared, too */
     tail_begin(tail, source);
+    if (source->fd == -1)
+        return -1; /* it goes on in a compressed file, as soon as that is open */
     forget_other_size(source);
     return 0;
 }

@@ -162,8 +162,7 @@ static enum verdict judge(struct source *log, struct held *held, int ours, int f
     if (facts.size > log->seen)
         log->seen = facts.size;
     const struct held before = *held;
-    enum verdict verdict =
-        compare_copy(log, held, ours, facts.size, fd, size, still, ret_begin);
+    enum verdict verdict = compare_copy(log, held, ours, facts.size, fd, size, still, ret_begin);
     if (verdict == VERDICT_HELD || !still || file_facts_fd(ours, &facts) == -1 ||
         source_compare(ours, facts.size, &mark) == CONTENT_SAME)
         return verdict;

@@ -166,7 +166,7 @@ static bool open_packed(struct tail *tail, struct source *source)
 /* There are descriptors for it. False: not now. */
 static bool begin(struct tail *tail, struct source *source)
 {
-    if (!tail_make_room(tail)) {
+    if (!tail_make_room(tail, FILES_TO_UNPACK)) {
         tail_wait_for_file(tail, source);
         return false;
     }
@@ -186,8 +186,7 @@ static bool begin(struct tail *tail, struct source *source)
     }
     source->packed = false;
     log_info("tail", "decompressing a rotated file, reading on in it path=%s log=%s offset=%ju",
-             log_quote(source->path), log_quote(source->origin.path.ptr),
-             (uintmax_t)source->offset);
+             log_quote(source->path), log_quote(source->origin.path.ptr), (uintmax_t)source->offset);
     return true;
 }
 

@@ -49,8 +49,8 @@ struct tail {
     struct missed *missed;                 /* generations to look for */
     size_t n_missed, room_missed;
     struct rotated *rotated; /* the folder that was listed last */
-    bool told_compressed; /* that such a file is not read */
-    struct held *held;    /* copies of logs that are not read */
+    bool told_compressed;    /* that such a file is not read */
+    struct held *held;       /* copies of logs that are not read */
     unsigned held_looks;
     struct source *retired; /* only waiting for what is in flight of them */
     struct log_limit complaints[COMPLAINT_COUNT];
@@ -118,8 +118,8 @@ void tail_find_missed_copies(struct tail *tail, const char *log);
 void tail_note_idle(struct tail *tail, struct source *source);
 /* How many files could be opened now. */
 unsigned tail_free_files(const struct tail *tail);
-/* There is a descriptor for one more, now that some idle file may have been closed. */
-bool tail_make_room(struct tail *tail);
+/* There are descriptors for n more, now that idle files may have been closed. */
+bool tail_make_room(struct tail *tail, unsigned n);
 /* -1 and errno, as source_open_file(); EMFILE: and no other file could be closed instead. */
 int tail_open_file(struct tail *tail, const char *path, const struct identity *id);
 /* For a moment, at most FILES_TO_COMPARE at once; never refused for the worker's share, so that what is found need not wait to be told. */
@@ -267,6 +267,7 @@ int tail_add_framing(struct tail *tail, struct source *source);
 void tail_free_framing(struct source *source);
 
 /* tail_inflate.c */
+#define FILES_TO_UNPACK 2u /* the compressed one and its text */
 enum packed {
     PACKED_NONE,
     PACKED_FOUND,

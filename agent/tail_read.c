@@ -30,12 +30,18 @@ void tail_wait_for_file(struct tail *tail, struct source *source)
     append(&tail->last_waiting, source);
 }
 
+static unsigned files_for(const struct source *source)
+{
+    return source->packed ? FILES_TO_UNPACK : 1;
+}
+
 /* As many of those that wait for a descriptor as there are. */
 static void admit_waiting(struct tail *tail)
 {
     unsigned n = tail->first_waiting == NULL ? 0 : tail_free_files(tail);
-    while (n-- > 0 && tail->first_waiting != NULL) {
+    while (tail->first_waiting != NULL && n >= files_for(tail->first_waiting)) {
         struct source *source = tail->first_waiting;
+        n -= files_for(source);
         tail->first_waiting = source->next_ready;
         if (tail->first_waiting == NULL)
             tail->last_waiting = &tail->first_waiting;
@@ -95,7 +101,8 @@ void tail_leave_all_ready(struct tail *tail)
 
 bool tail_ready(const struct tail *tail)
 {
-    return tail->first_ready != NULL || (tail->first_waiting != NULL && tail_free_files(tail) > 0);
+    return tail->first_ready != NULL ||
+           (tail->first_waiting != NULL && tail_free_files(tail) >= files_for(tail->first_waiting));
 }
 
 /* ---- reading ---- */

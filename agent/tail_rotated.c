@@ -17,14 +17,14 @@
 
 struct rotated {
     char folder[PATH_MAX]; /* with a slash at its end */
-    int64_t changed; /* ns since 1970: the folder, seen before it was listed */
-    int64_t listed;  /* ns since 1970 */
+    int64_t changed;       /* ns since 1970: the folder, seen before it was listed */
+    int64_t listed;        /* ns since 1970 */
     size_t n, room;
     struct rotated_name {
         char *base; /* the log's path, */
         char *path; /* and the file's */
         bool compressed;
-    } *names; /* in this order */
+    } * names; /* in this order */
 };
 
 void tail_forget_rotated(struct tail *tail)

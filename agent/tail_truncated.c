@@ -173,7 +173,14 @@ static void begin_newest(struct tail *tail, struct source *older, const char *pa
     tail_make_ready(tail, source);
 }
 
-/* Takes over fd. */
+/* The birth of the youngest copy that is known then. When a file was compressed tells nothing of when the copy was made. */
+static int64_t copied_at(const struct source *source, const struct candidate *copy, bool packed)
+{
+    int64_t before = tail_youngest_birth(source);
+    return packed || copy->facts.id.birth < before ? before : copy->facts.id.birth;
+}
+
+/* Takes over fd; -1: the copy is compressed. */
 static bool go_on_in(struct tail *tail, struct source *source, const struct candidate *copy, int fd)
 {
     const struct identity log_id = source->id;
@@ -185,7 +192,8 @@ static bool go_on_in(struct tail *tail, struct source *source, const struct cand
         tail_retire(tail, known);
     struct position *fresh =
         log == NULL ? NULL
-                    : positions_split(tail->place.positions, source->position, &copy->facts.id);
+                    : positions_split(tail->place.positions, source->position, &copy->facts.id,
+                                      copied_at(source, copy, fd == -1));
     if (fresh == NULL) {
         tail_drop_file(tail, fd);
         free(log);
@@ -227,8 +235,7 @@ static enum go_on go_on_compressed(struct tail *tail, struct source *source)
 {
     const struct mark mark = tail_mark_of(source);
     struct candidate copy = {.match = MATCH_WHOLE, .path = ""};
-    enum packed found =
-        tail_find_packed(tail, source->origin.path.ptr, &mark.head, copy.path);
+    enum packed found = tail_find_packed(tail, source->origin.path.ptr, &mark.head, copy.path);
     if (found != PACKED_FOUND)
         return found == PACKED_LATER ? GO_ON_LATER : GO_ON_NONE;
     if (file_facts(copy.path, &copy.facts) == -1)

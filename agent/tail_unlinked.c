@@ -33,7 +33,8 @@ void tail_finish_unpacked(struct tail *tail, struct source *source, bool grew)
     if (tail_flush_now(tail, source))
         return;
     if (source->scanned > 0)
-        log_warn("tail", "a compressed file ends with an incomplete line path=%s offset=%ju bytes=%zu",
+        log_warn("tail",
+                 "a compressed file ends with an incomplete line path=%s offset=%ju bytes=%zu",
                  log_quote(source->path), (uintmax_t)source->offset, source->scanned);
     tail_leave_ready(tail, source);
     tail_leave_holding(tail, source);

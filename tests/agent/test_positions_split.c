@@ -19,13 +19,14 @@ static void a_split_gives_the_mark_to_the_copy_and_begins_the_log_anew(void **st
     struct position *position = positions_claim(positions, "s", &log, "/l/a.log", 0, &known);
     positions_set(positions, position, &mark);
     struct position *stale = positions_claim(positions, "s", &copy, "/l/other", 1, &known);
-    assert_null(positions_split(positions, position, &copy)); /* another worker has it */
+    assert_null(positions_split(positions, position, &copy, 7)); /* another worker has it */
     assert_true(identity_equal(&position->id, &log));
     positions_release(positions, stale);
-    struct position *fresh = positions_split(positions, position, &copy);
+    struct position *fresh = positions_split(positions, position, &copy, 7);
     assert_non_null(fresh);
     assert_true(identity_equal(&position->id, &copy));
     assert_true(identity_equal(&fresh->id, &log));
+    assert_int_equal(fresh->copied, 7);
     assert_int_equal(fresh->owner, 0);
     assert_true(fresh->sequence > position->sequence);
     assert_string_equal(fresh->path, "/l/a.log");
