@@ -3,8 +3,8 @@
 #   all        the agent and its plugins, into build/
 #   check      installs what is missing, builds with -Werror, runs every test
 #   unit fuzz-corpus model e2e   parts of check; E2E=tests/e2e/test_x.py runs only that
-#   model      random file operations against a model for MODEL_SECONDS (60); MODEL_SEED repeats a round, MODEL_COPIES=1
-#              copies and truncates some logs, too
+#   model      random file operations against a model for MODEL_SECONDS (60); MODEL_SEED repeats a round, with MODEL_COPIES=0
+#              no log is copied and truncated
 #   soak       the same for SOAK_SECONDS (0: until it is stopped), each seed printed
 #   demo       shows the agent at work; DEMO_SECONDS=0 keeps going until Ctrl-C
 #   bench      speed and memory beside a bare librdkafka loop; what idle files and starts with many files cost
@@ -21,7 +21,7 @@ PLUGIN_DIR = $(PREFIX)/lib/splashdam/plugins
 FUZZ_SECONDS ?= 30
 MODEL_SECONDS ?= 60
 MODEL_SEED ?=
-MODEL_COPIES ?=
+MODEL_COPIES ?= 1
 SOAK_SECONDS ?= 0
 SYSCONFDIR ?= /etc
 VERSION := 0.1.0

@@ -291,6 +291,74 @@ static void what_is_delivered_of_a_compressed_file_takes_no_room(void **state)
     rig->text[0] = '\0';
 }
 
+static void many_generations_are_decompressed_through_few_descriptors(void **state)
+{
+    enum { LOGS = 20, LIMIT = FILES_TO_UNPACK };
+    struct rig *rig = (struct rig *)*state;
+    struct open_files *files = &rig->sides[0].files;
+    char name[32], rotated[40];
+    for (int i = 0; i < LOGS; i++) {
+        snprintf(name, sizeof(name), "%d.log", i);
+        harness_put(at(rig, name), "old\n");
+    }
+    start(rig);
+    drain(rig);
+    stop(rig);
+    rig->text[0] = '\0';
+    for (int i = 0; i < LOGS; i++) {
+        snprintf(name, sizeof(name), "%d.log", i);
+        snprintf(rotated, sizeof(rotated), "%s.1", name);
+        harness_append(at(rig, name), "first\n");
+        move(rig, name, rotated);
+        gzip(rig, rotated);
+        harness_put(at(rig, name), "then\n");
+    }
+    files->limit = LIMIT;
+    start(rig);
+    for (int rounds = 0; tail_ready(rig->sides[0].stream.tail); rounds++) {
+        assert_true(rounds < 1000);
+        struct batch_private *batch = take(rig, 0);
+        assert_in_range(files->open, 0, LIMIT);
+        tail_commit(batch);
+        finish(rig, batch);
+        tail_tick(rig->sides[0].stream.tail);
+    }
+    int first = 0, then = 0;
+    for (const char *at = rig->text; *at != '\0'; at = strchr(at, ' ') + 1) {
+        first += strncmp(at, "first ", 6) == 0;
+        then += strncmp(at, "then ", 5) == 0;
+        assert_true(first >= then);
+    }
+    assert_int_equal(first, LOGS);
+    assert_int_equal(then, LOGS);
+    rig->text[0] = '\0';
+}
+
+static void a_log_that_was_compressed_while_it_waited_for_a_descriptor_is_read(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    struct batch_private *batch;
+    rig->sides[0].files.limit = FILES_TO_UNPACK;
+    harness_put(at(rig, "a.log"), "a\n");
+    harness_put(at(rig, "b.log"), "b\n");
+    start(rig);
+    batch = take(rig, 0);
+    tail_commit(batch); /* what is in flight keeps its file open */
+    assert_int_equal(batch->b.n_records, 2);
+    rig->text[0] = '\0';
+    harness_put(at(rig, "c.log"), "c\n");
+    events(rig);
+    struct batch_private *none = take(rig, 0);
+    assert_int_equal(none->b.n_records, 0);
+    batch_give(&rig->pool, none);
+    move(rig, "c.log", "c.log.1");
+    gzip(rig, "c.log.1");
+    events(rig);
+    finish(rig, batch);
+    tail_tick(rig->sides[0].stream.tail);
+    assert_read(rig, "c ");
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -300,6 +368,8 @@ int main(void)
         RIG(a_file_that_only_begins_alike_is_not_taken),
         RIG(what_no_compressed_file_holds_is_gone),
         RIG(a_cut_file_gives_the_lines_that_it_has),
+        RIG(many_generations_are_decompressed_through_few_descriptors),
+        RIG(a_log_that_was_compressed_while_it_waited_for_a_descriptor_is_read),
         RIG(what_is_delivered_of_a_compressed_file_takes_no_room),
         RIG(a_closed_file_that_is_rotated_and_compressed_is_read_on),
         RIG(a_compressed_file_may_be_renamed_while_it_is_read),
