@@ -12,6 +12,8 @@ struct tail;
 struct topic;
 struct worker;
 
+#define STREAM_READ_LEAST ((size_t)4096) /* bytes that a batch reads when memory is short */
+
 struct stream {
     const struct config_stream *config;
     struct worker *worker;

@@ -1,233 +1,17 @@
-#include "agent/worker.h"
-
 #include "agent/clock.h"
 #include "agent/log.h"
-#include "agent/ship.h"
 #include "agent/stream.h"
-#include "agent/tail.h"
 #include "agent/template.h"
+#include "agent/worker_inner.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define ROUND_BATCHES 8     /* batches of a stream before the others and events have their turn */
 #define GATHER_S      0.004 /* events that follow each other faster are looked at together */
 #define TICK_S        1.0
 #define RESCAN_GAP    (50 * NS_PER_MS) /* between two looks at everything that events asked for */
-#define RETRY_S       0.1              /* after memory ran out */
-#define READ_LEAST    ((size_t)4096)   /* bytes that a batch reads when memory is short */
-/* A stream may have SHARE times the memory that is still free; once that is used up, it goes on when
- * it has SHARE_AGAIN times of it, so that it does not wake for every batch that comes back. */
-#define SHARE         8
-#define SHARE_AGAIN   3
 #define SCRATCH_LIMIT ((size_t)1 << 30)
-
-struct worker {
-    const struct config *config;
-    int index;
-    struct producer *producer;
-    pthread_t thread;
-    struct ev_loop *loop;
-    struct ev_async wake;
-    struct ev_idle more;    /* runs while there is something to read and room for it */
-    struct ev_timer gather; /* until then events are left to collect */
-    struct ev_timer tick;
-    struct ev_timer rescan;
-    struct ev_timer flush; /* until something that is held back, or a poll, is due */
-    struct watch *watch;
-    struct batch_pool pool;
-    struct open_files files;
-    size_t n_streams;
-    struct stream *streams;
-    size_t cost; /* of all batches in flight */
-    size_t budget;
-    int64_t last_gathered; /* ns, monotonic: when events were last followed by a round */
-    int64_t last_rescan;
-
-    /* From outside: */
-    struct batch_inbox inbox;
-    _Atomic(struct spent *) spent;
-    atomic_bool waiting; /* for room in the producer */
-    atomic_bool stop_reading;
-    atomic_bool stopped; /* the worker has seen it: nothing new comes */
-    atomic_bool quit;
-    atomic_uint outstanding;
-};
-
-/* ---- a batch's way ---- */
-
-static size_t cost_of(const struct batch_private *batch)
-{
-    return sizeof(*batch) + batch->out.size + (size_t)batch->n_messages * BATCH_MESSAGE_COST;
-}
-
-static void batch_done(struct worker *worker, struct batch_private *batch)
-{
-    tail_finished(batch);
-    batch->stream->cost -= batch->cost;
-    worker->cost -= batch->cost;
-    batch_give(&worker->pool, batch);
-    atomic_fetch_sub_explicit(&worker->outstanding, 1, memory_order_release);
-}
-
-/* Dynamic shares: a stream alone has nearly all of the memory, and one that is stuck leaves room
- * for the others. */
-static bool has_room(const struct worker *worker, struct stream *stream)
-{
-    size_t left = worker->cost < worker->budget ? worker->budget - worker->cost : 0;
-    size_t share = stream->waits_for_room ? SHARE_AGAIN : SHARE;
-    bool room = stream->cost == 0 || stream->cost <= share * left;
-    stream->waits_for_room = !room;
-    return room;
-}
-
-static void count_batch(struct batch_private *batch, uint64_t discarded_topic,
-                        uint64_t discarded_memory, uint64_t replaced)
-{
-    struct stats *stats = &batch->stream->stats;
-    stats_begin(stats);
-    stats_add(stats, STAT_read, batch->b.n_records);
-    stats_add(stats, STAT_bytes_read, batch->n_read);
-    stats_add(stats, STAT_dropped, batch->b.n_dropped);
-    stats_add(stats, STAT_discarded_topic, discarded_topic);
-    stats_add(stats, STAT_discarded_memory, discarded_memory);
-    stats_add(stats, STAT_entered, batch->n_messages);
-    stats_add(stats, STAT_parse_failed, batch->b.n_failed);
-    stats_add(stats, STAT_regex_limited, batch->b.n_limited);
-    stats_add(stats, STAT_cut_lines, batch->cut_lines);
-    stats_add(stats, STAT_cut_bytes, batch->cut_bytes);
-    stats_add(stats, STAT_invalid_utf8, replaced + batch->decoded);
-    stats_add(stats, STAT_lines_joined, batch->joined);
-    stats_add(stats, STAT_multiline_limited, batch->limited);
-    stats_end(stats);
-}
-
-static uint32_t count_left(const struct batch_private *batch)
-{
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < batch->b.n_records; i++)
-        n += record_is_left(&batch->b.records[i]);
-    return n;
-}
-
-/* Chain and encoding. -1: no memory. */
-static int build(struct worker *worker, struct batch_private *batch, uint64_t *ret_discarded,
-                 uint64_t *ret_replaced)
-{
-    struct stream *stream = batch->stream;
-    for (uint32_t i = 0; stream->fields && i < batch->b.n_records; i++) {
-        struct record *record = &batch->b.records[i];
-        if (record_add(&batch->b, record, SLICE("message"), record->line, FIELD_STRING) == -1)
-            return -1;
-    }
-    if (chain_run(stream->chain, &batch->b) == -1)
-        return -1;
-    return ship_prepare(worker->producer, batch, ret_discarded, ret_replaced);
-}
-
-/* Gives it to the producer; false: it takes no more for now, and the batch waits in `blocked`. */
-static bool send(struct worker *worker, struct batch_private *batch)
-{
-    struct stream *stream = batch->stream;
-    bool sent = producer_send(worker->producer, batch);
-    if (!sent) {
-        /* Room that came after the first try would not wake us: say that we wait, then try again. */
-        atomic_store(&worker->waiting, true);
-        sent = producer_send(worker->producer, batch);
-    }
-    stream->blocked = sent ? NULL : batch;
-    if (!sent)
-        return false;
-    batch_drop_records(&worker->pool, batch);
-    if (batch->finished_here || batch->n_messages == 0)
-        batch_done(worker, batch);
-    return true;
-}
-
-/* A single line that needs more memory than a batch may have can't be shipped. When it is the system that
- * has none, it is tried again. */
-static bool discard_last(struct batch_private *batch, uint64_t *discarded)
-{
-    const struct arena *scratch = &batch->b.arena;
-    const struct arena *out = &batch->out;
-    bool limited = scratch->overflowed || out->overflowed;
-    if (batch->b.n_records != 1 || !limited || scratch->starved || out->starved)
-        return false;
-    batch->b.records[0].flags |= RECORD_DISCARDED;
-    batch->b.n_dropped = 0;
-    *discarded = 1;
-    log_error("worker", "a record is discarded: it does not fit into memory stream=%s",
-              batch->stream->config->name);
-    return true;
-}
-
-static void again_later(struct worker *worker)
-{
-    ev_timer_stop(worker->loop, &worker->gather);
-    ev_timer_set(&worker->gather, RETRY_S, 0.);
-    ev_timer_start(worker->loop, &worker->gather);
-}
-
-/* Reads and sends one batch. False: nothing more of this stream for now. */
-static bool round_of(struct worker *worker, struct stream *stream)
-{
-    uint64_t discarded_topic = 0, discarded_memory = 0, replaced = 0;
-    struct batch_private *batch = batch_take(&worker->pool, stream->host);
-    if (batch == NULL) {
-        again_later(worker);
-        return false;
-    }
-    batch->stream = stream;
-    batch->sequence = stream->next_sequence++;
-    tail_fill(stream->tail, batch);
-    if (batch->ranges == NULL) {
-        bool starved = batch->b.arena.overflowed || batch->out.overflowed;
-        batch_give(&worker->pool, batch);
-        if (starved)
-            again_later(worker);
-        return !starved && tail_ready(stream->tail);
-    }
-    if (build(worker, batch, &discarded_topic, &replaced) == -1 &&
-        !discard_last(batch, &discarded_memory)) {
-        tail_undo(batch);
-        batch_give(&worker->pool, batch);
-        again_later(worker);
-        stream->read_size =
-            READ_LEAST; /* in the end a batch of one line fits, or that line is discarded */
-        return false;
-    }
-    if (stream->read_size < stream->read_usual) /* back to what is usual, step by step */
-        stream->read_size =
-            stream->read_size * 2 < stream->read_usual ? stream->read_size * 2 : stream->read_usual;
-    batch_shrink(batch);
-    batch->n_messages = count_left(batch);
-    atomic_store_explicit(&batch->unfinished, batch->n_messages, memory_order_relaxed);
-    batch->cost = cost_of(batch);
-    stream->cost += batch->cost;
-    worker->cost += batch->cost;
-    atomic_fetch_add_explicit(&worker->outstanding, 1, memory_order_relaxed);
-    count_batch(batch, discarded_topic, discarded_memory, replaced);
-    tail_commit(batch);
-    return send(worker, batch);
-}
-
-/* True: the stream could go on at once. */
-static bool pump_stream(struct worker *worker, struct stream *stream)
-{
-    tail_look_for_missed(stream->tail);
-    if (stream->blocked != NULL && !send(worker, stream->blocked))
-        return false;
-    for (int i = 0; i < ROUND_BATCHES; i++) {
-        if (atomic_load_explicit(&worker->stop_reading, memory_order_relaxed) ||
-            !tail_ready(stream->tail) || !has_room(worker, stream))
-            return false;
-        if (!round_of(worker, stream))
-            return false;
-    }
-    return true;
-}
 
 /* The tick runs only while there is something that no event will tell of: an idle worker sleeps. */
 static void set_tick(struct worker *worker)
@@ -259,7 +43,7 @@ static void pump(struct worker *worker)
 {
     bool more = false;
     for (size_t i = 0; i < worker->n_streams; i++)
-        more |= pump_stream(worker, &worker->streams[i]);
+        more |= worker_pump_stream(worker, &worker->streams[i]);
     if (more)
         ev_idle_start(worker->loop, &worker->more);
     else
@@ -295,7 +79,7 @@ static void on_wake(struct ev_loop *loop, struct ev_async *watcher, int events)
     struct batch_private *batch = batch_inbox_take(&worker->inbox);
     while (batch != NULL) {
         struct batch_private *next = batch->next;
-        batch_done(worker, batch);
+        worker_batch_done(worker, batch);
         batch = next;
     }
     if (!atomic_load(&worker->stopped) && atomic_load(&worker->stop_reading))
@@ -401,7 +185,7 @@ static int open_stream(struct worker *worker, struct positions *positions, size_
     stream->worker = worker;
     stream->host = slice_str(config->host);
     stream->raw = stream->config->ship.encode == ENCODE_RAW;
-    stream->read_usual = stream->raw ? ARENA_CHUNK_ROOM : READ_LEAST * 12;
+    stream->read_usual = stream->raw ? ARENA_CHUNK_ROOM : STREAM_READ_LEAST * 12;
     stream->read_size = stream->read_usual;
     stream->chain = chain_open(config, stream->config->chain, error);
     if (stream->chain == NULL)
