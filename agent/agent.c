@@ -5,20 +5,18 @@
  *   3. positions are saved and the account is logged
  *   4. threads end; what was left is said, and is read again next time
  *
- * The main thread has its own loop: signals, delivery reports (the producer's), saving positions. */
+ * The main thread has its own loop: signals, delivery reports (the producer's), saving positions, and what a reload changes
+ * (agent_reload.c). */
 #include "agent/agent.h"
 
-#include "agent/chain.h"
+#include "agent/agent_inner.h"
 #include "agent/cli.h"
 #include "agent/clock.h"
-#include "agent/config.h"
 #include "agent/flusher.h"
 #include "agent/log.h"
+#include "agent/notify.h"
 #include "agent/positions.h"
-#include "agent/producer.h"
 #include "agent/source.h"
-#include "agent/stats.h"
-#include "agent/worker.h"
 #include "agent/writers.h"
 
 #include <errno.h>
@@ -34,83 +32,18 @@
 
 #define DRAIN_LOOK_S 0.01
 
-struct agent {
-    struct config *config;
-    struct ev_loop *loop;
-    struct flusher *flusher;
-    struct positions *positions;
-    struct producer *producer;
-    struct worker **workers;
-    int n_workers; /* made */
-    int n_started;
-    struct ev_signal stop[2]; /* SIGTERM, SIGINT */
-    struct ev_signal show;    /* SIGUSR1: logs the account */
-    struct ev_signal hangup;  /* SIGHUP */
-    struct ev_async changed;  /* there are positions to save */
-    struct ev_timer save;
-    struct ev_timer drain_look;
-    int64_t drain_end; /* ns, monotonic */
-    bool draining;
-};
-
-/* ---- the account ---- */
-
-static void sum_stream(const struct agent *agent, size_t stream, uint64_t sums[STAT_COUNT])
-{
-    memset(sums, 0, STAT_COUNT * sizeof(sums[0]));
-    for (int i = 0; i < agent->n_workers; i++)
-        worker_stats(agent->workers[i], stream, sums);
-}
-
-static void log_steps(const struct agent *agent, size_t stream)
-{
-    size_t n = worker_step_count(agent->workers[0], stream);
-    for (size_t s = 0; s < n; s++) {
-        struct step_stats sum = {0};
-        for (int i = 0; i < agent->n_workers; i++)
-            worker_step(agent->workers[i], stream, s, &sum);
-        log_info("account",
-                 "step stream=%s step=%zu plugin=%s seen=%" PRIu64 " dropped=%" PRIu64
-                 " failed=%" PRIu64 " limited=%" PRIu64,
-                 agent->config->streams[stream].name, s + 1, sum.name, sum.seen, sum.dropped,
-                 sum.failed, sum.limited);
-    }
-}
-
-/* Returns the records in flight. */
-static uint64_t log_account(const struct agent *agent)
-{
-    uint64_t in_flight = 0;
-    for (size_t i = 0; i < agent->config->n_streams; i++) {
-        uint64_t sums[STAT_COUNT];
-        char text[1024];
-        sum_stream(agent, i, sums);
-        stats_format(sums, text, sizeof(text));
-        log_info("account", "stream=%s %s", agent->config->streams[i].name, text);
-        log_steps(agent, i);
-        if (!stats_law_holds(sums))
-            log_error("account",
-                      "the account does not balance: this is a bug of splashdam "
-                      "stream=%s",
-                      agent->config->streams[i].name);
-        in_flight += stats_in_flight(sums);
-    }
-    return in_flight;
-}
-
 static void on_show(struct ev_loop *loop, struct ev_signal *watcher, int events)
 {
     (void)loop;
     (void)events;
-    log_account((struct agent *)watcher->data);
+    agent_log_account((const struct agent *)watcher->data);
 }
 
 static void on_hangup(struct ev_loop *loop, struct ev_signal *watcher, int events)
 {
     (void)loop;
-    (void)watcher;
     (void)events;
-    log_warn("main", "SIGHUP: this version cannot reload; stop and start it, nothing is lost");
+    agent_reload((struct agent *)watcher->data);
 }
 
 /* ---- stopping ---- */
@@ -141,6 +74,7 @@ static void on_stop(struct ev_loop *loop, struct ev_signal *watcher, int events)
         return;
     }
     agent->draining = true;
+    notify("STOPPING=1");
     log_info("main", "stopping: reading ends, deliveries may take drain=%" PRId64 "ms",
              agent->config->agent.drain);
     for (int i = 0; i < agent->n_workers; i++)
@@ -239,13 +173,33 @@ static int open_parts(struct agent *agent, struct error *error)
     if (agent->workers == NULL)
         return error_set(error, "out of memory");
     for (size_t i = 0; i < n; i++) {
-        agent->workers[i] =
-            worker_new(agent->config, (int)i, agent->producer, agent->positions, error);
+        agent->workers[i] = worker_new(agent->config, (int)i, agent->producer, agent->positions,
+                                       agent_reload_told, agent, error);
         if (agent->workers[i] == NULL)
             return -1;
         agent->n_workers++;
     }
     return 0;
+}
+
+static int open_streams(struct agent *agent, struct error *error)
+{
+    struct config *config = agent->config;
+    size_t n_workers = (size_t)agent->n_workers;
+    agent->groups = (struct stream_group **)calloc(config->n_streams, sizeof(struct stream_group *));
+    if (agent->groups == NULL)
+        return error_set(error, "out of memory");
+    for (size_t i = 0; i < config->n_streams; i++) {
+        struct stream_group *group = stream_group_new(config, &config->streams[i], agent->workers,
+                                                      n_workers, agent->producer, error);
+        if (group == NULL)
+            return -1;
+        agent->groups[agent->n_groups++] = group;
+        for (size_t w = 0; w < n_workers; w++)
+            if (worker_open(agent->workers[w], group->streams[w], error) == -1)
+                return -1;
+    }
+    return agent_reload_init(agent, error);
 }
 
 static void watch_signals(struct agent *agent)
@@ -254,7 +208,7 @@ static void watch_signals(struct agent *agent)
     ev_signal_init(&agent->stop[1], on_stop, SIGINT);
     ev_signal_init(&agent->show, on_show, SIGUSR1);
     ev_signal_init(&agent->hangup, on_hangup, SIGHUP);
-    agent->stop[0].data = agent->stop[1].data = agent->show.data = agent;
+    agent->stop[0].data = agent->stop[1].data = agent->show.data = agent->hangup.data = agent;
     ev_signal_start(agent->loop, &agent->stop[0]);
     ev_signal_start(agent->loop, &agent->stop[1]);
     ev_signal_start(agent->loop, &agent->show);
@@ -294,6 +248,14 @@ static void close_parts(struct agent *agent)
     for (int i = 0; i < agent->n_workers; i++)
         worker_free(&agent->workers[i]);
     free(agent->workers);
+    for (size_t i = 0; i < agent->n_groups; i++)
+        stream_group_free(&agent->groups[i]);
+    free(agent->groups);
+    while (agent->removed != NULL) {
+        struct stream_group *group = agent->removed;
+        agent->removed = group->next;
+        stream_group_free(&group);
+    }
     if (agent->positions != NULL)
         positions_close(&agent->positions);
     flusher_free(&agent->flusher);
@@ -307,9 +269,10 @@ static int finish(struct agent *agent)
 {
     for (int i = 0; i < agent->n_started; i++)
         worker_join(agent->workers[i]);
+    agent_reload_end(agent);
     positions_on_change(agent->positions, NULL, NULL);
     int saved = positions_save_wait(agent->positions);
-    uint64_t left = log_account(agent);
+    uint64_t left = agent_log_account(agent);
     if (left > 0)
         log_warn("main",
                  "stopped with %" PRIu64 " records not acknowledged: they are read and "
@@ -335,16 +298,19 @@ int agent_run(const char *config_file)
     limit_open_files(agent.config);
     block_signals(SIG_BLOCK);
     int status = 1;
-    if (open_parts(&agent, &error) == -1 || start_workers(&agent, &error) == -1) {
+    if (open_parts(&agent, &error) == -1 || open_streams(&agent, &error) == -1 ||
+        start_workers(&agent, &error) == -1) {
         log_error("main", "%s", error.text);
         for (int i = 0; i < agent.n_started; i++)
             worker_join(agent.workers[i]);
+        agent_reload_end(&agent);
     } else {
         watch_signals(&agent);
         block_signals(SIG_UNBLOCK);
         log_info("main", "running version=%s pid=%d workers=%d streams=%zu state=%s", VERSION,
                  (int)getpid(), agent.n_workers, agent.config->n_streams,
                  log_quote(agent.config->agent.state));
+        notify("READY=1");
         ev_run(agent.loop, 0);
         status = finish(&agent);
     }

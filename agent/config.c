@@ -316,6 +316,7 @@ static int fill_streams(struct config *config, struct error *error)
         if (fill_stream(section, error) == -1)
             return -1;
         stream->name = section->key->text;
+        stream->node = section->node;
         stream->tail = section->tail;
         stream->ship = section->ship.ship;
         stream->chain = yaml_get(section->node, "chain");
@@ -339,6 +340,7 @@ static int fill_config(struct config *config, struct loader *loader)
     config->file = own->file;
     config->host = own->host;
     config->agent = own->agent;
+    config->agent_node = loader->agent;
     if (fill_kafka(loader, &top) == -1)
         return -1;
     config->kafka = own->kafka.kafka;
@@ -354,6 +356,7 @@ static struct config *config_new(const char *file)
     struct config *config = (struct config *)calloc(1, sizeof(*config));
     if (config == NULL)
         return NULL;
+    config->holders = 1;
     config->own = (struct config_private *)calloc(1, sizeof(*config->own));
     if (config->own == NULL || (config->own->file = strdup(file)) == NULL)
         config_free(&config);
@@ -401,10 +404,18 @@ struct config *config_load_text(struct slice text, const char *file, struct erro
     return load(text, file, error);
 }
 
+struct config *config_hold(struct config *config)
+{
+    config->holders++;
+    return config;
+}
+
 void config_free(struct config **config)
 {
-    if (*config == NULL)
+    if (*config == NULL || --(*config)->holders > 0) {
+        *config = NULL;
         return;
+    }
     struct config_private *own = (*config)->own;
     if (own != NULL) {
         for (size_t i = 0; i < own->n_streams; i++) {
@@ -424,16 +435,24 @@ void config_free(struct config **config)
     *config = NULL;
 }
 
+const struct config_stream *config_named(const struct config *config, const char *name)
+{
+    for (size_t i = 0; i < config->n_streams; i++)
+        if (strcmp(config->streams[i].name, name) == 0)
+            return &config->streams[i];
+    return NULL;
+}
+
 const struct config_stream *config_stream(const struct config *config, const char *name,
                                           struct error *error)
 {
     struct nearest nearest;
+    const struct config_stream *found = config_named(config, name);
+    if (found != NULL)
+        return found;
     nearest_init(&nearest, name);
-    for (size_t i = 0; i < config->n_streams; i++) {
-        if (strcmp(config->streams[i].name, name) == 0)
-            return &config->streams[i];
+    for (size_t i = 0; i < config->n_streams; i++)
         nearest_offer(&nearest, config->streams[i].name);
-    }
     *error = (struct error){.line = 0};
     if (nearest.best != NULL)
         error_set(error, "no stream %s in %s; did you mean \"%s\"?", quote_str(name).text,

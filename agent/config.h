@@ -79,6 +79,7 @@ struct config_ship {
 
 struct config_stream {
     const char *name;
+    const struct yaml_node *node; /* all of it, as it stands in the file */
     struct config_tail tail;
     const struct yaml_node *chain; /* NULL: none */
     struct config_ship ship;
@@ -88,18 +89,35 @@ struct config {
     const char *file;
     const char *host; /* host.name */
     struct config_agent agent;
+    const struct yaml_node *agent_node; /* NULL: there is none */
     struct config_kafka kafka;
     size_t n_streams;
     struct config_stream *streams;
+    unsigned holders;
     struct config_private *own;
 };
 
 /* NULL and *error (with its place) when something is wrong. */
 struct config *config_load(const char *file, struct error *error);
+/* It lives until it was freed once more; the main thread's. */
+struct config *config_hold(struct config *config);
 void config_free(struct config **config);
 
+/* The stream of that name, or NULL. */
+const struct config_stream *config_named(const struct config *config, const char *name);
 /* The stream of that name; NULL when there is none, with the nearest name in *error. */
 const struct config_stream *config_stream(const struct config *config, const char *name,
                                           struct error *error);
+
+/* ---- config_compare.c: what a reload has to change; sections are equal when they say the same, wherever they stand ---- */
+
+/* Of one name: is the one read, processed and shipped as the other? */
+bool config_stream_equal(const struct config *a, const struct config_stream *stream_a,
+                         const struct config *b, const struct config_stream *stream_b);
+bool config_tail_equal(const struct config_stream *a, const struct config_stream *b);
+/* Would a Kafka client of the one do for the other? */
+bool config_kafka_equal(const struct config *a, const struct config *b);
+/* -1 and *error, with its place, when something is different that can't change while the agent runs. */
+int config_check_reload(const struct config *old, const struct config *new, struct error *error);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,7 @@
 #define QUOTE_ROOM 1024
 #define LIMIT_NS   (60 * NS_PER_S)
 
-static int log_level = LOG_LEVEL_INFO;
+static atomic_int log_level = LOG_LEVEL_INFO;
 static bool log_journal; /* standard error is the journal: it wants a priority and has its own clock */
 
 /* systemd.exec(5), JOURNAL_STREAM: device and inode of the stream that was connected. */
@@ -31,9 +32,14 @@ static bool is_journal(void)
     return strcmp(stream, here) == 0;
 }
 
+void log_set_level(int level)
+{
+    atomic_store_explicit(&log_level, level, memory_order_relaxed);
+}
+
 void log_init(int level)
 {
-    log_level = level;
+    log_set_level(level);
     log_journal = is_journal();
 }
 
@@ -54,7 +60,7 @@ static size_t write_head(char *line, size_t room, int level, const char *subsyst
 
 void log_text(int level, const char *subsystem, const char *format, ...)
 {
-    if (level > log_level)
+    if (level > atomic_load_explicit(&log_level, memory_order_relaxed))
         return;
     int saved = errno;
     char line[LINE_ROOM];

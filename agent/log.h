@@ -14,6 +14,7 @@
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
 void log_init(int level);
+void log_set_level(int level); /* any thread */
 void log_text(int level, const char *subsystem, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -49,7 +49,7 @@ static void topic_free(struct topic *topic)
     free(topic);
 }
 
-static int topic_bind(struct producer *producer, struct topic *topic, struct error *error)
+int producer_topic_bind(struct producer *producer, struct topic *topic, struct error *error)
 {
     topic->handle = client_topic(producer->client, topic->name, topic->partitioner, error);
     return topic->handle == NULL ? -1 : 0;
@@ -75,7 +75,7 @@ static struct topic *topic_new(struct producer *producer, struct slice name, con
         topic_free(topic);
         return NULL;
     }
-    if (producer->client != NULL && topic_bind(producer, topic, &error) == -1) {
+    if (producer->client != NULL && producer_topic_bind(producer, topic, &error) == -1) {
         log_error("kafka", "%s", error.text);
         topic_free(topic);
         return NULL;
@@ -229,41 +229,6 @@ bool producer_send(struct producer *producer, struct batch_private *batch)
 
 /* ---- making and freeing ---- */
 
-int producer_renew(struct producer *producer, struct error *error)
-{
-    struct client *client =
-        client_new(producer, producer->config, producer->brokers, false, producer->loop, error);
-    if (client == NULL)
-        return -1;
-    int result = 0;
-    pthread_rwlock_wrlock(&producer->lock);
-    producer->client = client;
-    for (struct topic *topic = producer->topics; result == 0 && topic != NULL; topic = topic->next)
-        result = topic_bind(producer, topic, error);
-    producer->open = result == 0;
-    pthread_rwlock_unlock(&producer->lock);
-    return result;
-}
-
-static char *join(const struct option_list *list)
-{
-    size_t len = 1;
-    for (size_t i = 0; i < list->n; i++)
-        len += strlen(list->items[i]) + 1;
-    char *text = (char *)malloc(len);
-    char *at = text;
-    for (size_t i = 0; text != NULL && i < list->n; i++) {
-        if (i > 0)
-            *at++ = ',';
-        size_t item = strlen(list->items[i]);
-        memcpy(at, list->items[i], item);
-        at += item;
-    }
-    if (text != NULL)
-        *at = '\0';
-    return text;
-}
-
 struct producer *producer_new(const struct config *config, struct ev_loop *loop,
                               producer_finished_fn *finished, producer_spent_fn *spent,
                               producer_room_fn *room, void *room_arg, struct error *error)
@@ -281,14 +246,7 @@ struct producer *producer_new(const struct config *config, struct ev_loop *loop,
     producer->room_arg = room_arg;
     producer_report_init(producer);
     pthread_rwlock_init(&producer->lock, NULL);
-    error_set(error, "out of memory");
-    if (config->kafka.embedded)
-        producer->embedded = kafka_embedded_new(error);
-    if (producer->embedded != NULL)
-        producer->brokers = strdup(kafka_embedded_bootstrap(producer->embedded));
-    else if (!config->kafka.embedded)
-        producer->brokers = join(&config->kafka.brokers);
-    if (producer->brokers == NULL || producer_renew(producer, error) == -1)
+    if (producer_set_brokers(producer, config, error) == -1 || producer_renew(producer, error) == -1)
         producer_free(&producer);
     return producer;
 }

@@ -32,6 +32,7 @@ typedef void producer_room_fn(void *arg);
 struct spent {
     struct spent *next;
     void *event;
+    atomic_uint *counter; /* of its client, which lives until they are freed */
 };
 /* Called in the main thread with reports most of which are the stream's; true: taken, to be given to producer_free_spent(). */
 typedef bool producer_spent_fn(struct stream *stream, struct spent *spent);
@@ -42,6 +43,11 @@ void producer_free_spent(struct spent *spent);
 struct producer *producer_new(const struct config *config, struct ev_loop *loop,
                               producer_finished_fn *finished, producer_spent_fn *spent,
                               producer_room_fn *room, void *room_arg, struct error *error);
+/* The main thread: goes on with this configuration, which lives until the next one. When brokers, properties or the agent's name are
+ * others, a new client is made as soon as the old one has delivered what it has, and nothing new is sent until then. After ten seconds
+ * without an outcome the old one's messages are taken from it and sent again, in order. -1 and *error: the old one goes on. */
+int producer_reconfigure(struct producer *producer, const struct config *config,
+                         struct error *error);
 /* Gives up what is still in flight: those batches are never finished. */
 void producer_free(struct producer **producer);
 

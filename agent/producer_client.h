@@ -6,6 +6,7 @@
 
 #include <ev.h>
 #include <librdkafka/rdkafka.h>
+#include <stdatomic.h>
 
 struct producer;
 
@@ -17,6 +18,7 @@ struct client {
     struct ev_io watcher;
     bool alone;          /* one message a message set: for records that may have spoilt theirs */
     bool dying;          /* a fatal error: purged, waiting for its last reports */
+    atomic_uint n_spent; /* reports that are on their way to being freed */
     struct client *next; /* of the dying ones */
 };
 

@@ -1,4 +1,4 @@
-/* The producer's inside, for producer.c and producer_report.c only. */
+/* The producer's inside, for producer*.c only. */
 #ifndef SPLASHDAM_PRODUCER_INNER_H
 #define SPLASHDAM_PRODUCER_INNER_H
 
@@ -59,6 +59,10 @@ struct producer {
     struct retry **last_retry;
     struct ev_timer retry_timer;
     double retry_after;
+    bool renewing; /* with another configuration, when the client has delivered what it has */
+    struct ev_timer patience; /* for that */
+    int left;                 /* messages, when an outcome was seen last */
+    int looks;                /* since then */
     unsigned pass;
     struct batch_private *run; /* delivery reports come in runs of one batch: settled together */
     unsigned run_messages;
@@ -74,11 +78,25 @@ struct topic *producer_topic_find(struct producer *producer, struct slice name);
 void producer_settle(struct producer *producer, struct batch_private *batch, unsigned n);
 bool producer_is_records_fault(rd_kafka_resp_err_t code);
 enum stat_id producer_discard_stat(rd_kafka_resp_err_t code); /* of such a fault */
+/* A handle of the present client. -1 and *error. */
+int producer_topic_bind(struct producer *producer, struct topic *topic, struct error *error);
+
+/* producer_renew.c */
+void producer_renew_init(struct producer *producer);
+/* -1 and *error; then nothing is changed. */
+int producer_set_brokers(struct producer *producer, const struct config *config,
+                         struct error *error);
 /* Makes the client that workers send to. -1 and *error. */
 int producer_renew(struct producer *producer, struct error *error);
+/* Goes on with a new client when the old one has nothing any more. May free clients. */
+void producer_renew_when_due(struct producer *producer);
 
 /* producer_report.c */
 void producer_report_init(struct producer *producer);
 void producer_report_fini(struct producer *producer);
+void producer_send_retries(struct producer *producer);
+void producer_schedule_retries(struct producer *producer);
+/* Is the error to be logged now, or was it a moment ago? */
+bool producer_complain(struct producer *producer, rd_kafka_resp_err_t code, unsigned *ret_times);
 
 #endif

@@ -1,4 +1,4 @@
-/* Outcomes: delivery reports, deliveries that are tried again, and fatal errors. All of it runs in the main thread. */
+/* Outcomes: delivery reports, and deliveries that are tried again. All of it runs in the main thread. */
 #include "agent/producer_inner.h"
 
 #include <stdlib.h>
@@ -51,7 +51,7 @@ static void delivered(struct producer *producer, struct batch_private *batch, bo
     }
 }
 
-static bool complain(struct producer *producer, rd_kafka_resp_err_t code, unsigned *ret_times)
+bool producer_complain(struct producer *producer, rd_kafka_resp_err_t code, unsigned *ret_times)
 {
     unsigned slot = (unsigned)(code + 1000) % COMPLAINTS;
     if (producer->complaints[slot].code != code)
@@ -65,7 +65,7 @@ static void discard(struct producer *producer, struct batch_private *batch, bool
 {
     struct stats *stats = &batch->stream->delivery;
     unsigned times;
-    if (complain(producer, message->err, &times))
+    if (producer_complain(producer, message->err, &times))
         log_error("kafka", "a record is discarded: %s topic=%s bytes=%zu stream=%s times=%u",
                   rd_kafka_err2str(message->err), rd_kafka_topic_name(message->rkt), message->len,
                   batch->stream->config->name, times);
@@ -102,7 +102,7 @@ static void retry_later(struct producer *producer, struct batch_private *batch, 
         atomic_fetch_add_explicit(&batch->stream->held, 1, memory_order_acq_rel);
 }
 
-static void schedule_retries(struct producer *producer)
+void producer_schedule_retries(struct producer *producer)
 {
     bool pending = producer->retries != NULL || producer->dying != NULL;
     if (!pending || ev_is_active(&producer->retry_timer))
@@ -141,7 +141,8 @@ void producer_reported(struct client *client, const rd_kafka_message_t *message)
         return;
     }
     unsigned times;
-    if (!is_purged(message->err) && !records_fault && complain(producer, message->err, &times))
+    if (!is_purged(message->err) && !records_fault &&
+        producer_complain(producer, message->err, &times))
         log_warn("kafka", "a delivery failed and is tried again: %s%s topic=%s stream=%s times=%u",
                  rd_kafka_err2str(message->err), way_out(message->err),
                  rd_kafka_topic_name(message->rkt), batch->stream->config->name, times);
@@ -155,9 +156,11 @@ void producer_spent(struct client *client, rd_kafka_event_t *event)
     if (producer->spent != NULL && producer->run != NULL)
         spent = (struct spent *)malloc(sizeof(*spent));
     if (spent != NULL) {
-        *spent = (struct spent){.event = event};
+        *spent = (struct spent){.event = event, .counter = &client->n_spent};
+        atomic_fetch_add_explicit(&client->n_spent, 1, memory_order_relaxed);
         if (producer->spent(producer->run->stream, spent))
             return;
+        atomic_fetch_sub_explicit(&client->n_spent, 1, memory_order_relaxed);
         free(spent);
     }
     rd_kafka_event_destroy(event);
@@ -168,6 +171,7 @@ void producer_free_spent(struct spent *spent)
     while (spent != NULL) {
         struct spent *next = spent->next;
         rd_kafka_event_destroy((rd_kafka_event_t *)spent->event);
+        atomic_fetch_sub_explicit(spent->counter, 1, memory_order_release);
         free(spent);
         spent = next;
     }
@@ -245,9 +249,10 @@ static rd_kafka_resp_err_t retry_send(struct producer *producer, const struct re
     return code;
 }
 
-static void send_retries(struct producer *producer)
+void producer_send_retries(struct producer *producer)
 {
-    if (producer->retries == NULL || producer->client == NULL || sort_retries(producer) == -1)
+    if (producer->retries == NULL || producer->client == NULL || producer->renewing ||
+        sort_retries(producer) == -1)
         return;
     producer->pass++;
     struct retry **at = &producer->retries;
@@ -265,96 +270,28 @@ static void send_retries(struct producer *producer)
         free(retry);
     }
     producer->last_retry = at;
-    schedule_retries(producer);
+    producer_schedule_retries(producer);
 }
 
-/* ---- fatal errors: a new client ---- */
-
-static void retire(struct producer *producer, struct client *client)
-{
-    client->dying = true;
-    pthread_rwlock_wrlock(&producer->lock);
-    if (client == producer->client) {
-        producer->open = false;
-        producer->client = NULL;
-        for (struct topic *topic = producer->topics; topic != NULL; topic = topic->next) {
-            rd_kafka_topic_destroy(topic->handle);
-            topic->handle = NULL;
-        }
-    } else if (client == producer->alone) {
-        producer->alone = NULL;
-    }
-    pthread_rwlock_unlock(&producer->lock);
-    client->next = producer->dying;
-    producer->dying = client;
-    rd_kafka_purge(client->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
-                                   RD_KAFKA_PURGE_F_NON_BLOCKING);
-}
-
-void producer_failed(struct client *client, rd_kafka_resp_err_t code, const char *text)
-{
-    struct producer *producer = client->producer;
-    char fatal[512];
-    unsigned times;
-    if (client->dying)
-        return;
-    rd_kafka_resp_err_t cause = rd_kafka_fatal_error(client->rk, fatal, sizeof(fatal));
-    if (cause != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        log_error("kafka",
-                  "the producer failed: %s: %s; a new one is made and sends what was not "
-                  "acknowledged again",
-                  rd_kafka_err2name(cause), log_quote(fatal));
-        retire(producer, client);
-    } else if (complain(producer, code, &times)) {
-        log_warn("kafka", "%s: %s times=%u", rd_kafka_err2str(code), log_quote(text), times);
-    }
-}
-
-/* Frees dying clients that have reported everything; when none is left, goes on with a new one. */
-static void bury(struct producer *producer)
-{
-    struct error error;
-    struct client **at = &producer->dying;
-    while (*at != NULL) {
-        struct client *client = *at;
-        if (rd_kafka_outq_len(client->rk) > 0) {
-            at = &client->next;
-            continue;
-        }
-        *at = client->next;
-        client_free(&client, producer->loop);
-    }
-    if (producer->dying != NULL || producer->client != NULL)
-        return;
-    if (producer_renew(producer, &error) == -1) {
-        log_error("kafka", "%s", error.text);
-        exit(1); /* without a client nothing can be delivered; a restart loses nothing */
-    }
-    log_info("kafka", "a new producer goes on");
-    send_retries(producer);
-}
+/* ---- beginning and end ---- */
 
 void producer_polled(struct client *client)
 {
     struct producer *producer = client->producer;
     settle_run(producer);
-    schedule_retries(producer);
-    if (producer->dying != NULL)
-        bury(producer); /* may free the client */
+    producer_schedule_retries(producer);
+    producer_renew_when_due(producer); /* may free the client */
     producer->room(producer->room_arg);
 }
-
-/* ---- beginning and end ---- */
 
 static void on_retry(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
     (void)loop;
     (void)events;
     struct producer *producer = (struct producer *)timer->data;
-    if (producer->dying != NULL)
-        bury(producer);
-    send_retries(producer);
-    schedule_retries(producer);
+    producer_renew_when_due(producer);
+    producer_send_retries(producer);
+    producer_schedule_retries(producer);
     producer->room(producer->room_arg);
 }
 
@@ -364,11 +301,13 @@ void producer_report_init(struct producer *producer)
     producer->retry_after = RETRY_FIRST;
     ev_timer_init(&producer->retry_timer, on_retry, 0., 0.);
     producer->retry_timer.data = producer;
+    producer_renew_init(producer);
 }
 
 void producer_report_fini(struct producer *producer)
 {
     ev_timer_stop(producer->loop, &producer->retry_timer);
+    ev_timer_stop(producer->loop, &producer->patience);
     while (producer->retries != NULL) {
         struct retry *retry = producer->retries;
         producer->retries = retry->next;

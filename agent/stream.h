@@ -8,6 +8,8 @@
 #include "agent/stats.h"
 
 struct frame;
+struct producer;
+struct stream_group;
 struct tail;
 struct topic;
 struct worker;
@@ -15,7 +17,8 @@ struct worker;
 #define STREAM_READ_LEAST ((size_t)4096) /* bytes that a batch reads when memory is short */
 
 struct stream {
-    const struct config_stream *config;
+    const struct config_stream *config; /* held by the group */
+    struct stream_group *group;         /* all workers' streams of this section */
     struct worker *worker;
     struct slice host; /* host.name */
     struct chain *chain;
@@ -32,7 +35,24 @@ struct stream {
     size_t read_usual;     /* what it is when memory suffices */
     struct stats stats;    /* written by the worker */
     struct stats delivery; /* written by the main thread */
+    /* The worker's, see worker_plan.c: */
+    unsigned planned;         /* the plan that had it last, 1..; 0: it is not the worker's yet */
+    bool is_new;              /* to that plan */
+    bool leaving;             /* reads no more; closed when nothing of it is in flight */
+    struct stream *successor; /* takes its place then */
+    struct stream *next_gone;
+
     atomic_uint held; /* deliveries that the main thread has to try again first: nothing new meanwhile */
 };
+
+/* Makes the stream ready to be opened by the worker: its chain, its frame, its topic. Any thread. NULL and *error. */
+struct stream *stream_new(const struct config *config, const struct config_stream *section,
+                          struct worker *worker, struct producer *producer, struct error *error);
+/* Without a tail. */
+void stream_free(struct stream **stream);
+/* Adds its counters to sums[STAT_COUNT]. Any thread. */
+void stream_counters(struct stream *stream, uint64_t *sums);
+/* Adds one step's counters to *sum. Any thread. */
+void stream_step(const struct stream *stream, size_t step, struct step_stats *sum);
 
 #endif

@@ -285,9 +285,8 @@ static bool is_compressed(const char *path)
     return false;
 }
 
-static bool matches_globs(const struct tail *tail, const char *path)
+bool tail_config_matches(const struct config_tail *config, const char *path)
 {
-    const struct config_tail *config = &tail->stream->config->tail;
     const char *name = strrchr(path, '/') + 1;
     for (size_t i = 0; i < config->exclude.n; i++) {
         const char *exclude = config->exclude.items[i];
@@ -303,13 +302,13 @@ static bool matches_globs(const struct tail *tail, const char *path)
 
 bool tail_matches(const struct tail *tail, const char *path)
 {
-    return !is_compressed(path) && matches_globs(tail, path);
+    return !is_compressed(path) && tail_config_matches(&tail->stream->config->tail, path);
 }
 
 /* The first is told at a level that is seen. */
 static void tell_compressed(struct tail *tail, const char *path)
 {
-    if (!is_compressed(path) || !matches_globs(tail, path) ||
+    if (!is_compressed(path) || !tail_config_matches(&tail->stream->config->tail, path) ||
         !tail_owns(path, tail->place.worker, tail->place.workers))
         return;
     log_text(tail->told_compressed ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "tail",
@@ -466,6 +465,19 @@ static void on_folder(const char *folder, bool leaf, void *arg)
 {
     struct tail *tail = (struct tail *)arg;
     tail_watch_folder(tail, folder, leaf);
+}
+
+static void pass_by(const char *path, void *arg)
+{
+    (void)path;
+    (void)arg;
+}
+
+void tail_watch_again(struct tail *tail)
+{
+    const struct option_list *paths = &tail->stream->config->tail.paths;
+    for (size_t i = 0; i < paths->n; i++)
+        glob_walk(paths->items[i], on_folder, pass_by, tail);
 }
 
 void tail_on_file(const char *path, void *arg)

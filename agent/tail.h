@@ -36,6 +36,13 @@ struct tail *tail_open(struct stream *stream, const struct tail_place *place, st
 /* What was not delivered stays at its position. */
 void tail_close(struct tail **tail);
 
+/* The tail's stream has got another configuration: its successor gets a tail, which goes on where this one is; nothing of it may
+ * be in flight, and what is left of it is closed. Files stay open where the way they are read is the same, and where they have no
+ * name to be found by. -1 and *error. */
+int tail_succeed(struct stream *stream, struct stream *successor, struct error *error);
+/* Has its folders watched as they are now. */
+void tail_watch_again(struct tail *tail);
+
 /* An event of the watch; path NULL: events were lost. */
 void tail_event(struct tail *tail, const char *path, uint32_t mask);
 /* Looks at everything: folders and files that appeared or changed unseen. */

@@ -21,10 +21,18 @@ bool tail_ignores(struct tail *tail, const struct file_facts *facts)
     return !read_in_part;
 }
 
-static enum source_begin where_to_begin(struct tail *tail, const struct file_facts *facts)
+/* Has it come since it was looked for last? */
+static bool is_new(const struct tail *tail, const struct source *source)
+{
+    return tail->started ||
+           (tail->before != NULL && tail_config_matches(tail->before, source->path));
+}
+
+static enum source_begin where_to_begin(struct tail *tail, const struct source *source,
+                                        const struct file_facts *facts)
 {
     int64_t start = tail->stream->config->tail.start;
-    if (tail->started || start == START_BEGINNING || positions_damaged(tail->place.positions))
+    if (is_new(tail, source) || start == START_BEGINNING || positions_damaged(tail->place.positions))
         return BEGIN_AT_START;
     return start == START_END || is_older_than(facts, start) ? BEGIN_AT_END : BEGIN_AT_START;
 }
@@ -33,7 +41,7 @@ void tail_set_out(struct tail *tail, struct source *source, const struct file_fa
                   bool known)
 {
     source->changed = facts->changed;
-    source->begin = known ? BEGIN_RESUME : where_to_begin(tail, facts);
+    source->begin = known ? BEGIN_RESUME : where_to_begin(tail, source, facts);
     if (known) {
         source->offset = source->position->mark.offset;
     } else if (source->begin == BEGIN_AT_END) { /* that end, also when it is opened later */

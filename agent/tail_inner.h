@@ -30,7 +30,8 @@ struct tail {
     struct source *holding; /* sources that hold something back */
     int64_t flush_at;       /* when the first of them may be due; ns, monotonic */
     struct source *first_waiting, **last_waiting; /* for a descriptor */
-    bool started; /* the first look is over: what appears now is new */
+    const struct config_tail *before; /* at its first look: what was followed until then */
+    bool started;                     /* the first look is over: what appears now is new */
     bool wants_rescan;
     bool stirred; /* something happened, or could not be done, since the last look at everything */
     unsigned looks_to_skip; /* of the regular ones, */
@@ -171,6 +172,7 @@ void tail_set_mark(struct tail *tail, struct source *source);
 /* Looks at what the path leads to now. */
 void tail_look(struct tail *tail, const char *path);
 /* A glob matches the path and nothing excludes it. */
+bool tail_config_matches(const struct config_tail *config, const char *path);
 bool tail_matches(const struct tail *tail, const char *path);
 void tail_free_source(struct tail *tail, struct source *source);
 /* With its position. */
@@ -253,6 +255,10 @@ void tail_retire(struct tail *tail, struct source *source);
 void tail_free_retired(struct tail *tail, bool all);
 
 /* tail_open.c */
+/* Without files. NULL and *error. */
+struct tail *tail_new(struct stream *stream, const struct tail_place *place, struct error *error);
+/* The first look. -1 and *error. */
+int tail_find(struct tail *tail, struct error *error);
 /* Forgets the positions of files that were finished, closed, and are gone by now. */
 void tail_prune(struct tail *tail);
 

@@ -74,6 +74,13 @@ void tail_prune(struct tail *tail)
     siblings_free(&siblings);
 }
 
+/* The configuration was changed, and does not name the log any more. Its position is kept, in case it does again. */
+static void leave_out(struct tail *tail, const struct sibling *sibling)
+{
+    if (sibling->found == NULL && sibling->looked)
+        forget_gone(tail, sibling);
+}
+
 /* Files of before that no glob has led to: renamed while the agent was down. */
 static void find_renamed(struct tail *tail)
 {
@@ -84,7 +91,9 @@ static void find_renamed(struct tail *tail)
                   &tail->stream->config->tail.rotated_to, owns_log, tail);
     for (size_t i = 0; i < siblings.n; i++) {
         const struct sibling *sibling = &siblings.items[i];
-        if (sibling->found == NULL && sibling->looked)
+        if (!tail_matches(tail, sibling->path))
+            leave_out(tail, sibling);
+        else if (sibling->found == NULL && sibling->looked)
             is_gone(tail, sibling);
         else if (sibling->found == NULL)
             continue;
@@ -101,7 +110,7 @@ static void find_renamed(struct tail *tail)
         source->quiet_since = now;
 }
 
-struct tail *tail_open(struct stream *stream, const struct tail_place *place, struct error *error)
+struct tail *tail_new(struct stream *stream, const struct tail_place *place, struct error *error)
 {
     struct tail *tail = (struct tail *)calloc(1, sizeof(*tail));
     if (tail == NULL) {
@@ -113,14 +122,24 @@ struct tail *tail_open(struct stream *stream, const struct tail_place *place, st
     tail->last_ready = &tail->first_ready;
     tail->flush_at = INT64_MAX;
     tail->last_waiting = &tail->first_waiting;
+    return tail;
+}
+
+int tail_find(struct tail *tail, struct error *error)
+{
     tail_rescan(tail);
     find_renamed(tail);
-    if (tail_order_generations(tail) == -1) {
-        error_set(error, "out of memory");
-        tail_close(&tail);
-        return NULL;
-    }
+    if (tail_order_generations(tail) == -1)
+        return error_set(error, "out of memory");
     tail->started = true;
+    return 0;
+}
+
+struct tail *tail_open(struct stream *stream, const struct tail_place *place, struct error *error)
+{
+    struct tail *tail = tail_new(stream, place, error);
+    if (tail != NULL && tail_find(tail, error) == -1)
+        tail_close(&tail);
     return tail;
 }
 

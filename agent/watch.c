@@ -247,6 +247,20 @@ static void sweep(struct watch *watch)
     }
 }
 
+void watch_doubt(struct watch *watch)
+{
+    for (size_t i = 0; i < watch->size; i++)
+        for (struct folder *folder = watch->by_wd[i]; folder != NULL; folder = folder->next)
+            folder->kept = false;
+}
+
+void watch_drop_doubted(struct watch *watch)
+{
+    watch->let_go = true;
+    if (!watch->busy)
+        sweep(watch);
+}
+
 void watch_let_go(struct watch *watch, int number, const char *path)
 {
     struct folder *folder = find(watch, number, path);

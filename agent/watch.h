@@ -21,7 +21,11 @@ void watch_pause(struct watch *watch, bool paused);
 /* Watches a folder; doing it again is cheap. With `leaf`, also for what is written to its files.
  * -1 and errno: ENOSPC when the user's watches are used up, EMFILE when its instances are (logged, with what to raise). */
 int watch_folder(struct watch *watch, const char *path, bool leaf);
-/* The same for as long as it is needed: returns a number for watch_let_go(), which is called as often. */
+/* A stream is gone: folders that watch_folder() is not called for again before watch_drop_doubted() are not watched any
+ * longer, unless they are held. The others' watches stay as they are. */
+void watch_doubt(struct watch *watch);
+void watch_drop_doubted(struct watch *watch);
+/* As watch_folder(), for as long as it is needed: returns a number for watch_let_go(), which is called as often. */
 int watch_hold(struct watch *watch, const char *path, bool leaf);
 void watch_let_go(struct watch *watch, int number, const char *path);
 

@@ -1,7 +1,5 @@
 #include "agent/clock.h"
 #include "agent/log.h"
-#include "agent/stream.h"
-#include "agent/template.h"
 #include "agent/worker_inner.h"
 
 #include <errno.h>
@@ -18,19 +16,27 @@ static void set_tick(struct worker *worker)
 {
     bool wanted = false;
     for (size_t i = 0; !atomic_load(&worker->stopped) && i < worker->n_streams; i++)
-        wanted |= tail_restless(worker->streams[i].tail);
+        wanted |= stream_follows(worker->streams[i]) && tail_restless(worker->streams[i]->tail);
     if (wanted && !ev_is_active(&worker->tick))
         ev_timer_again(worker->loop, &worker->tick);
     else if (!wanted)
         ev_timer_stop(worker->loop, &worker->tick);
 }
 
+/* One that leaves flushes nothing: nothing of it is read. */
+static int64_t due_at(const struct stream *stream)
+{
+    if (!stream_follows(stream))
+        return INT64_MAX;
+    return stream->leaving ? tail_poll_at(stream->tail) : tail_due_at(stream->tail);
+}
+
 static void set_flush(struct worker *worker)
 {
     int64_t at = INT64_MAX;
     for (size_t i = 0; !atomic_load(&worker->stopped) && i < worker->n_streams; i++)
-        if (tail_due_at(worker->streams[i].tail) < at)
-            at = tail_due_at(worker->streams[i].tail);
+        if (due_at(worker->streams[i]) < at)
+            at = due_at(worker->streams[i]);
     ev_timer_stop(worker->loop, &worker->flush);
     if (at == INT64_MAX)
         return;
@@ -43,7 +49,9 @@ static void pump(struct worker *worker)
 {
     bool more = false;
     for (size_t i = 0; i < worker->n_streams; i++)
-        more |= worker_pump_stream(worker, &worker->streams[i]);
+        more |= worker_pump_stream(worker, worker->streams[i]);
+    if (worker->n_leaving > 0)
+        more |= worker_end_streams(worker);
     if (more)
         ev_idle_start(worker->loop, &worker->more);
     else
@@ -84,6 +92,7 @@ static void on_wake(struct ev_loop *loop, struct ev_async *watcher, int events)
     }
     if (!atomic_load(&worker->stopped) && atomic_load(&worker->stop_reading))
         stop_reading(worker);
+    worker_take_plan(worker);
     if (atomic_load(&worker->quit))
         ev_break(loop, EVBREAK_ALL);
     pump(worker);
@@ -97,8 +106,8 @@ static void rescan_if_wanted(struct worker *worker)
         return; /* the next tick does it */
     worker->last_rescan = now;
     for (size_t i = 0; i < worker->n_streams; i++)
-        if (tail_wants_rescan(worker->streams[i].tail))
-            tail_rescan(worker->streams[i].tail);
+        if (stream_follows(worker->streams[i]) && tail_wants_rescan(worker->streams[i]->tail))
+            tail_rescan(worker->streams[i]->tail);
 }
 
 static void on_gathered(struct ev_loop *loop, struct ev_timer *timer, int events)
@@ -118,7 +127,8 @@ static void on_event(const char *path, uint32_t mask, void *arg)
 {
     struct worker *worker = (struct worker *)arg;
     for (size_t i = 0; i < worker->n_streams; i++)
-        tail_event(worker->streams[i].tail, path, mask);
+        if (stream_follows(worker->streams[i]))
+            tail_event(worker->streams[i]->tail, path, mask);
     if (ev_is_active(&worker->gather))
         return;
     int64_t quiet = clock_monotonic() - worker->last_gathered;
@@ -136,7 +146,8 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
     struct worker *worker = (struct worker *)timer->data;
     rescan_if_wanted(worker);
     for (size_t i = 0; i < worker->n_streams; i++)
-        tail_tick(worker->streams[i].tail);
+        if (stream_follows(worker->streams[i]))
+            tail_tick(worker->streams[i]->tail);
     pump(worker);
 }
 
@@ -147,9 +158,11 @@ static void on_flush(struct ev_loop *loop, struct ev_timer *timer, int events)
     struct worker *worker = (struct worker *)timer->data;
     int64_t now = clock_monotonic();
     for (size_t i = 0; i < worker->n_streams; i++)
-        tail_flush(worker->streams[i].tail, now);
+        if (!worker->streams[i]->leaving)
+            tail_flush(worker->streams[i]->tail, now);
     for (size_t i = 0; i < worker->n_streams; i++)
-        tail_poll(worker->streams[i].tail, now);
+        if (stream_follows(worker->streams[i]))
+            tail_poll(worker->streams[i]->tail, now);
     rescan_if_wanted(worker);
     pump(worker);
 }
@@ -160,61 +173,12 @@ static void on_rescan(struct ev_loop *loop, struct ev_timer *timer, int events)
     (void)events;
     struct worker *worker = (struct worker *)timer->data;
     for (size_t i = 0; i < worker->n_streams; i++)
-        tail_look_regularly(worker->streams[i].tail);
+        if (stream_follows(worker->streams[i]))
+            tail_look_regularly(worker->streams[i]->tail);
     pump(worker);
 }
 
 /* ---- start and stop ---- */
-
-static int open_frame(struct stream *stream, struct error *error)
-{
-    const char *key;
-    if (!frame_wanted(&stream->config->tail))
-        return 0;
-    stream->frame = frame_new(&stream->config->tail, &key, error);
-    return stream->frame == NULL ? -1 : 0;
-}
-
-static int open_stream(struct worker *worker, struct positions *positions, size_t i,
-                       struct error *error)
-{
-    const struct config *config = worker->config;
-    struct stream *stream = &worker->streams[i];
-    struct slice topic;
-    stream->config = &config->streams[i];
-    stream->worker = worker;
-    stream->host = slice_str(config->host);
-    stream->raw = stream->config->ship.encode == ENCODE_RAW;
-    stream->read_usual = stream->raw ? ARENA_CHUNK_ROOM : STREAM_READ_LEAST * 12;
-    stream->read_size = stream->read_usual;
-    stream->chain = chain_open(config, stream->config->chain, error);
-    if (stream->chain == NULL)
-        return -1;
-    if (template_constant(stream->config->ship.topic, &topic)) {
-        stream->topic = producer_topic(worker->producer, topic, stream->config->ship.partitioner);
-        if (stream->topic == NULL)
-            return error_set(error, "stream %s: cannot use its topic", stream->config->name);
-    }
-    stream->fields = !stream->raw || chain_step_count(stream->chain) > 0 || stream->topic == NULL ||
-                     stream->config->ship.key != NULL;
-    if (open_frame(stream, error) == -1)
-        return -1;
-    struct tail_place place = {
-        worker->watch, positions, &worker->pool, worker->index, (int)config->agent.workers,
-        &worker->files};
-    stream->tail = tail_open(stream, &place, error);
-    return stream->tail == NULL ? -1 : 0;
-}
-
-/* Seconds; all streams of a worker are looked at together. */
-static double shortest_rescan(const struct config *config)
-{
-    int64_t ms = config->streams[0].tail.rescan;
-    for (size_t i = 1; i < config->n_streams; i++)
-        if (config->streams[i].tail.rescan < ms)
-            ms = config->streams[i].tail.rescan;
-    return (double)ms / 1000;
-}
 
 static int open_loop(struct worker *worker, struct error *error)
 {
@@ -228,40 +192,35 @@ static int open_loop(struct worker *worker, struct error *error)
     ev_idle_init(&worker->more, on_more);
     ev_timer_init(&worker->gather, on_gathered, 0., 0.);
     ev_timer_init(&worker->tick, on_tick, TICK_S, TICK_S);
-    double rescan = shortest_rescan(worker->config);
-    ev_timer_init(&worker->rescan, on_rescan, rescan, rescan);
+    ev_timer_init(&worker->rescan, on_rescan, 0., 0.);
     ev_timer_init(&worker->flush, on_flush, 0., 0.);
     worker->wake.data = worker->more.data = worker->gather.data = worker;
     worker->tick.data = worker->rescan.data = worker->flush.data = worker;
     ev_async_start(worker->loop, &worker->wake);
-    ev_timer_start(worker->loop, &worker->rescan);
     return 0;
 }
 
 struct worker *worker_new(const struct config *config, int index, struct producer *producer,
-                          struct positions *positions, struct error *error)
+                          struct positions *positions, worker_told_fn *told, void *told_arg,
+                          struct error *error)
 {
     struct worker *worker = (struct worker *)calloc(1, sizeof(*worker));
-    if (worker != NULL)
-        worker->streams = (struct stream *)calloc(config->n_streams, sizeof(struct stream));
-    if (worker == NULL || worker->streams == NULL) {
-        free(worker);
+    if (worker == NULL) {
         error_set(error, "out of memory");
         return NULL;
     }
-    worker->config = config;
     worker->index = index;
+    worker->planned = 1; /* those that are opened before it begins */
+    worker->n_workers = (int)config->agent.workers;
     worker->producer = producer;
+    worker->positions = positions;
+    worker->told = told;
+    worker->told_arg = told_arg;
     worker->budget = config->agent.memory / (size_t)config->agent.workers;
     unsigned files = source_files_limit() / (unsigned)config->agent.workers;
     worker->files.limit = files > FILES_TO_COMPARE ? files - FILES_TO_COMPARE : 1;
     batch_pool_init(&worker->pool, worker->budget / ARENA_CHUNK + 8, SCRATCH_LIMIT);
-    int result = open_loop(worker, error);
-    for (size_t i = 0; result == 0 && i < config->n_streams; i++) {
-        worker->n_streams = i + 1;
-        result = open_stream(worker, positions, i, error);
-    }
-    if (result == -1)
+    if (open_loop(worker, error) == -1)
         worker_free(&worker);
     return worker;
 }
@@ -303,14 +262,8 @@ void worker_free(struct worker **worker_ptr)
     struct worker *worker = *worker_ptr;
     if (worker == NULL)
         return;
-    for (size_t i = 0; i < worker->n_streams; i++) {
-        struct stream *stream = &worker->streams[i];
-        if (stream->tail != NULL)
-            tail_close(&stream->tail);
-        frame_free(&stream->frame);
-        if (stream->chain != NULL)
-            chain_close(&stream->chain);
-    }
+    for (size_t i = 0; i < worker->n_streams; i++)
+        tail_close(&worker->streams[i]->tail);
     batch_pool_fini(&worker->pool);
     watch_close(&worker->watch);
     if (worker->loop != NULL)
@@ -352,31 +305,4 @@ void worker_room(struct worker *worker)
 {
     if (atomic_exchange(&worker->waiting, false))
         ev_async_send(worker->loop, &worker->wake);
-}
-
-void worker_stats(struct worker *worker, size_t stream, uint64_t *sums)
-{
-    stats_read(&worker->streams[stream].stats, sums);
-    stats_read(&worker->streams[stream].delivery, sums);
-}
-
-static void add_relaxed(uint64_t *sum, const uint64_t *value)
-{
-    *sum += __atomic_load_n(value, __ATOMIC_RELAXED);
-}
-
-size_t worker_step_count(struct worker *worker, size_t stream)
-{
-    return chain_step_count(worker->streams[stream].chain);
-}
-
-void worker_step(struct worker *worker, size_t stream, size_t step, struct step_stats *sum)
-{
-    const struct step_stats *stats = chain_step(worker->streams[stream].chain, step);
-    sum->name = stats->name;
-    sum->line = stats->line;
-    add_relaxed(&sum->seen, &stats->seen);
-    add_relaxed(&sum->dropped, &stats->dropped);
-    add_relaxed(&sum->failed, &stats->failed);
-    add_relaxed(&sum->limited, &stats->limited);
 }

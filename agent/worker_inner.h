@@ -1,16 +1,18 @@
-/* The worker's inside, for the worker*.c files only: worker.c is its loop, worker_round.c a batch's way. */
+/* The worker's inside, for the worker*.c files only: worker.c is its loop, worker_round.c a batch's way,
+ * worker_plan.c how its streams come and go. */
 #ifndef SPLASHDAM_WORKER_INNER_H
 #define SPLASHDAM_WORKER_INNER_H
 
+#include "agent/stream.h"
 #include "agent/tail.h"
 #include "agent/worker.h"
 
 #include <pthread.h>
 
 struct worker {
-    const struct config *config;
-    int index;
+    int index, n_workers;
     struct producer *producer;
+    struct positions *positions;
     pthread_t thread;
     struct ev_loop *loop;
     struct ev_async wake;
@@ -22,9 +24,11 @@ struct worker {
     struct watch *watch;
     struct batch_pool pool;
     struct open_files files;
-    size_t n_streams;
-    struct stream *streams;
-    size_t cost; /* of all batches in flight */
+    size_t n_streams, room_streams;
+    struct stream **streams; /* open ones */
+    size_t n_leaving;
+    unsigned planned; /* the present plan's number */
+    size_t cost;      /* of all batches in flight */
     size_t budget;
     int64_t last_gathered; /* ns, monotonic: when events were last followed by a round */
     int64_t last_rescan;
@@ -32,12 +36,28 @@ struct worker {
     /* From outside: */
     struct batch_inbox inbox;
     _Atomic(struct spent *) spent;
+    _Atomic(struct plan *) plan;
+    _Atomic(struct stream *) gone; /* on their way to the main thread */
+    worker_told_fn *told;
+    void *told_arg;
     atomic_bool waiting; /* for room in the producer */
     atomic_bool stop_reading;
     atomic_bool stopped; /* the worker has seen it: nothing new comes */
     atomic_bool quit;
     atomic_uint outstanding;
 };
+
+/* Are the stream's files followed? Not those of one that leaves for good. */
+static inline bool stream_follows(const struct stream *stream)
+{
+    return !stream->leaving || stream->successor != NULL;
+}
+
+/* worker_plan.c */
+/* Carries out the plan that came, if there is one. */
+void worker_take_plan(struct worker *worker);
+/* Ends the streams that leave and of which nothing is in flight any more. True: there were any. */
+bool worker_end_streams(struct worker *worker);
 
 /* worker_round.c */
 /* Reads and sends what there is. True: the stream could go on at once. */

@@ -173,7 +173,7 @@ bool worker_pump_stream(struct worker *worker, struct stream *stream)
     if (stream->blocked != NULL && !send(worker, stream->blocked))
         return false;
     for (int i = 0; i < ROUND_BATCHES; i++) {
-        if (atomic_load_explicit(&worker->stop_reading, memory_order_relaxed) ||
+        if (stream->leaving || atomic_load_explicit(&worker->stop_reading, memory_order_relaxed) ||
             !tail_ready(stream->tail) || !has_room(worker, stream))
             return false;
         if (!round_of(worker, stream))

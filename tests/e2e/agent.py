@@ -13,6 +13,8 @@ BINARY = os.path.join(BUILD, 'splashdam')
 SANITIZED = os.path.basename(BUILD).startswith('build-')
 SLOW = 4 if SANITIZED else 1  # how much longer things may take
 ACCOUNT = re.compile(r' account: (stream=.*)')
+REMOVED = re.compile(r' account: removed (stream=.*)')
+RELOADED = re.compile(r' reload: the (new configuration holds .*|configuration is refused, .*)')
 START_SECONDS = 20 * SLOW
 STOP_SECONDS = 20 * SLOW
 
@@ -99,6 +101,17 @@ class Agent:
             process.wait()
             raise AssertionError(f'{self.name} did not end within {seconds:g} s') from None
 
+    def hang_up(self):
+        self.process.send_signal(signal.SIGHUP)
+
+    def reload(self):
+        """Takes what the setup is now. Returns what the agent says of it."""
+        self.setup.write(self.file)
+        before = len(RELOADED.findall(self.log_text()))
+        self.hang_up()
+        return wait_until(lambda: RELOADED.findall(self.log_text())[before:], START_SECONDS,
+                          f'{self.name} to reload', pause=0.01)[0]
+
     def stop(self, left=False):
         """A clean stop: exit 0 and accounts that balance, with nothing in flight unless `left`. Returns them."""
         status, _ = self.terminate()
@@ -119,12 +132,19 @@ class Agent:
     # ---- its account ----
 
     def accounts(self):
-        """The newest account of each stream in this run's log."""
+        """The newest account in this run's log of each stream that was not removed."""
         found = {}
-        for text in ACCOUNT.findall(self.log_text()):
-            pairs = dict(pair.split('=', 1) for pair in text.split())
+        for text in self.log_text().splitlines():
+            match = ACCOUNT.search(text) or REMOVED.search(text)
+            if match is None:
+                continue
+            pairs = dict(pair.split('=', 1) for pair in match[1].split())
             stream = pairs.pop('stream')
             found[stream] = {key: int(value) for key, value in pairs.items()}
+            if match.re is REMOVED:
+                account = found.pop(stream)
+                self.check_law(stream, account)
+                assert account['in_flight'] == 0, f'{self.name}: {stream} was removed before it was delivered'
         return found
 
     def check_accounts(self, left=False):

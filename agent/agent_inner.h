@@ -1,0 +1,53 @@
+/* The agent's inside, for the agent*.c files only: agent.c starts and stops it, agent_account.c tells what became of the records,
+ * agent_reload.c gives it another configuration. All of it is the main thread's. */
+#ifndef SPLASHDAM_AGENT_INNER_H
+#define SPLASHDAM_AGENT_INNER_H
+
+#include "agent/producer.h"
+#include "agent/stream_group.h"
+#include "agent/worker.h"
+
+#include <ev.h>
+
+struct reload;
+
+struct agent {
+    struct config *config; /* held */
+    struct ev_loop *loop;
+    struct flusher *flusher;
+    struct positions *positions;
+    struct producer *producer;
+    struct worker **workers;
+    int n_workers; /* made */
+    int n_started;
+    struct stream_group **groups; /* of the configuration's streams, in their order */
+    size_t n_groups;
+    struct stream_group *removed; /* still leaving */
+    struct reload *reload;
+    struct ev_signal stop[2]; /* SIGTERM, SIGINT */
+    struct ev_signal show;    /* SIGUSR1: logs the account */
+    struct ev_signal hangup;  /* SIGHUP: reloads */
+    struct ev_async changed;  /* there are positions to save */
+    struct ev_timer save;
+    struct ev_timer drain_look;
+    int64_t drain_end; /* ns, monotonic */
+    bool draining;
+};
+
+/* agent_account.c */
+/* Logs each stream's counters. Returns the records in flight. */
+uint64_t agent_log_account(const struct agent *agent);
+/* A stream is removed and gone: its last account. */
+void agent_log_removed(const struct stream_group *group);
+
+/* agent_reload.c */
+/* SIGHUP: reads the configuration and gives it to the agent, or says why not. */
+void agent_reload(struct agent *agent);
+/* Needs the loop. Before workers run. -1 and *error. */
+int agent_reload_init(struct agent *agent, struct error *error);
+/* Ends what is under way. After the workers' threads. */
+void agent_reload_end(struct agent *agent);
+/* Any thread: a worker has done what a reload waits for (worker_told_fn). */
+void agent_reload_told(void *arg);
+
+#endif
