@@ -10,6 +10,7 @@
 #include "agent/log.h"
 #include "agent/notify.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -17,6 +18,10 @@
 enum reload_state { RELOAD_NONE, RELOAD_LOADING, RELOAD_APPLYING };
 
 #define NONE SIZE_MAX
+
+/* So long a stream may leave until it is told what keeps it, and then each: */
+#define LEAVING_FIRST_S 10.
+#define LEAVING_AGAIN_S 60.
 
 /* A stream of the new configuration. */
 struct next {
@@ -33,6 +38,7 @@ struct reload {
     struct ev_async told;
     enum reload_state state;
     bool again;
+    struct ev_timer leaving; /* while streams are */
 
     /* While loading, the loader's: */
     pthread_t loader;
@@ -261,6 +267,44 @@ static void apply(struct reload *reload)
     send_plans(reload);
 }
 
+/* ---- streams that leave ---- */
+
+static bool tell_leaving(const struct stream_group *group, const char *waits)
+{
+    uint64_t sums[STAT_COUNT] = {0};
+    if (group == NULL)
+        return false;
+    stream_group_counters(group, sums);
+    log_warn("reload",
+             "a stream was %s, and Kafka has not acknowledged what it read before stream=%s "
+             "in_flight=%" PRIu64,
+             waits, group->section->name, stats_in_flight(sums));
+    return true;
+}
+
+static void on_leaving(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)events;
+    const struct agent *agent = (const struct agent *)timer->data;
+    bool any = false;
+    for (size_t i = 0; i < agent->n_groups; i++)
+        any |= tell_leaving(agent->groups[i]->before,
+                            "changed: as it is now it begins after that, or with a restart");
+    for (const struct stream_group *group = agent->removed; group != NULL; group = group->next)
+        any |= tell_leaving(group, "removed: it is gone after that");
+    timer->repeat = LEAVING_AGAIN_S;
+    if (any && !agent->draining)
+        ev_timer_again(loop, timer);
+    else
+        ev_timer_stop(loop, timer);
+}
+
+static void watch_leaving(struct reload *reload)
+{
+    reload->leaving.repeat = LEAVING_FIRST_S;
+    ev_timer_again(reload->agent->loop, &reload->leaving);
+}
+
 static bool is_applied(const struct reload *reload)
 {
     const struct agent *agent = reload->agent;
@@ -317,6 +361,7 @@ static void on_told(struct ev_loop *loop, struct ev_async *watcher, int events)
                  "the new configuration holds added=%zu changed=%zu removed=%zu unchanged=%zu",
                  changes->added, changes->changed, changes->removed, changes->unchanged);
         free_plans(reload);
+        watch_leaving(reload);
         end(reload);
     }
 }
@@ -351,6 +396,8 @@ int agent_reload_init(struct agent *agent, struct error *error)
     reload->agent = agent;
     ev_async_init(&reload->told, on_told);
     reload->told.data = reload;
+    ev_init(&reload->leaving, on_leaving);
+    reload->leaving.data = agent;
     ev_async_start(agent->loop, &reload->told);
     agent->reload = reload;
     return 0;
@@ -367,6 +414,7 @@ void agent_reload_end(struct agent *agent)
     }
     free_plans(reload);
     ev_async_stop(agent->loop, &reload->told);
+    ev_timer_stop(agent->loop, &reload->leaving);
     free(reload);
     agent->reload = NULL;
 }

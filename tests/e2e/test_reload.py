@@ -75,7 +75,7 @@ def test_hundred_reloads_that_add_and_remove_inputs(workers, broker, agents, top
     chance = random.Random(24)
     sizes = {}
     with contextlib.ExitStack() as stack:
-        writers = {name: stack.enter_context(Writer(logs / name / 'app.log', name, 500)) for name in names}
+        writers = {name: stack.enter_context(Writer(logs / name / 'app.log', name, 3000)) for name in names}
         for number in range(100):
             wanted = {name for name in names[1:] if chance.random() < 0.5} if number % 10 != 9 else set(names)
             agent.setup.tree['streams'] = {name: streams[name] for name in names if name == 'stays' or name in wanted}
@@ -186,15 +186,18 @@ def test_changed_topic_and_chain_apply_from_one_line_on(broker, agents, topic, l
 
     def stream(version):
         return tail_to(path, f'{topic}.{version % 2}', encode='json', chain=[{'set': {'version': str(version)}}])
+    for part in range(2):
+        broker.create_topic(f'{topic}.{part}')
     agent = agents(broker, {'app': stream(0)}).start()
     with Writer(path, 'a', 3000) as writer:
         wait_until(lambda: held(agent, path), 20 * SLOW, 'the file to be open')
         mine = [fd for fd, name in descriptors(agent).items() if name == str(path)]
         for version in range(1, 6):
-            count = writer.count
-            wait_until(lambda count=count: writer.count > count + 1000, 20, '1000 lines')
+            agent.wait_done(writer.count)
             agent.setup.tree['streams']['app'] = stream(version)
             assert 'changed=1' in agent.reload()
+            count = writer.count
+            wait_until(lambda count=count: writer.count > count + 1000, 20, '1000 lines')
         written = writer.stop()
     wait_shipped(broker, [f'{topic}.0', f'{topic}.1'], written)
     assert [fd for fd, name in descriptors(agent).items() if name == str(path)] == mine
@@ -348,6 +351,7 @@ def test_signals_during_a_reload_cause_exactly_one_more(broker, agents, topic, l
     for _ in range(5):
         agent.hang_up()
         time.sleep(0.01)
+    agent.wait_for_log('the new configuration holds added=1')
     oracle.write_file(logs / 'app.log', 'app', 1000)
     oracle.write_file(logs / 'late.log', 'late', 1000)
     agent.wait_done(2000)
