@@ -284,6 +284,31 @@ static void a_held_folder_that_is_gone_can_be_let_go(void **state)
     watch_let_go(rig->watch, number, sub);
 }
 
+static void doubted_folders_are_dropped_unless_they_are_watched_again_or_held(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    static const char *const names[] = {"again", "held", "dropped"};
+    for (size_t i = 0; i < ROWS(names); i++) {
+        assert_int_equal(mkdir(harness_path(rig->folder, names[i]), 0755), 0);
+        assert_int_equal(watch_folder(rig->watch, harness_path(rig->folder, names[i]), true), 0);
+    }
+    int number = watch_hold(rig->watch, harness_path(rig->folder, "held"), true);
+    harness_put(harness_path(rig->folder, "again/before"), "");
+    watch_doubt(rig->watch);
+    assert_int_equal(watch_folder(rig->watch, harness_path(rig->folder, "again"), true), 0);
+    watch_drop_doubted(rig->watch);
+    for (size_t i = 0; i < ROWS(names); i++) {
+        char name[64];
+        snprintf(name, sizeof(name), "%s/f", names[i]);
+        harness_put(harness_path(rig->folder, name), "");
+    }
+    assert_seen(rig, "again/before:CREATE again/f:CREATE held/f:CREATE");
+    watch_let_go(rig->watch, number, harness_path(rig->folder, "held"));
+    harness_put(harness_path(rig->folder, "held/g"), "");
+    harness_put(harness_path(rig->folder, "again/g"), "");
+    assert_seen(rig, "again/g:CREATE");
+}
+
 #define RIG(test) cmocka_unit_test_setup_teardown(test, rig_setup, rig_teardown)
 
 int main(void)
@@ -301,6 +326,7 @@ int main(void)
         RIG(what_is_watched_for_good_outlives_its_holds),
         RIG(a_folder_may_be_let_go_by_its_own_event),
         RIG(a_held_folder_that_is_gone_can_be_let_go),
+        RIG(doubted_folders_are_dropped_unless_they_are_watched_again_or_held),
         RIG(used_up_watches_are_an_error_until_there_are_some_again),
         RIG(without_an_instance_it_is_tried_again_with_each_folder),
     };
