@@ -195,6 +195,7 @@ static void take_groups(struct reload *reload, struct stream_group **groups)
             agent->groups[next->before] = NULL;
         }
         if (groups[i] == NULL) {
+            assert(before != NULL);
             groups[i] = before;
             changes->unchanged++;
             continue;

@@ -334,31 +334,29 @@ def test_reloads_while_kafka_is_away(how, own_broker, agents, topic, logs, repor
 # ---- signals ----
 
 def many_patterns(logs, topic):
-    """A stream that takes long to load: its expressions are compiled."""
+    """Streams that take long to load, some tenths of a second: their expressions are compiled."""
     steps = [{'parse_regex': {'pattern': f'(?<f{n}>{n} ' + '(?:[a-z]+|[0-9]+)(?: [a-z]{1,40}){1,30}' * 6 + ')', 'keep': True}}
              for n in range(400)]
-    return tail_to(logs / 'slow.log', topic, chain=steps)
+    return {f'slow{n}': tail_to(logs / f'slow{n}.log', topic, chain=steps) for n in range(10)}
 
 
 def test_signals_during_a_reload_cause_exactly_one_more(broker, agents, topic, logs):
-    agent = agents(broker, {'app': tail_to(logs / 'app.log', topic), 'slow': many_patterns(logs, topic)}).start()
-    agent.setup.tree['streams']['slow']['tail']['max_line'] = '1000KiB'
-    agent.setup.write(agent.file)
+    agent = agents(broker, {'app': tail_to(logs / 'app.log', topic), **many_patterns(logs, topic)}).start()
     agent.hang_up()
     agent.wait_for_log(LOADS.pattern)
     agent.setup.tree['streams']['late'] = tail_to(logs / 'late.log', topic)
     agent.setup.write(agent.file)
     for _ in range(5):
         agent.hang_up()
-        time.sleep(0.01)
-    agent.wait_for_log('the new configuration holds added=1')
-    oracle.write_file(logs / 'app.log', 'app', 1000)
-    oracle.write_file(logs / 'late.log', 'late', 1000)
-    agent.wait_done(2000)
+        time.sleep(0.005)
+    agent.wait_for_log(r'(?s)the new configuration holds .*the new configuration holds ')
     agent.reload()  # a third: whatever would still come, came
     text = agent.log_text()
     assert text.count('asked again: once more after this one') == 1
     assert len(LOADS.findall(text)) == 3
+    oracle.write_file(logs / 'app.log', 'app', 1000)
+    oracle.write_file(logs / 'late.log', 'late', 1000)
+    wait_shipped(broker, [topic], 2000)
     agent.stop()
     check(broker, topic, {'app': 1000, 'late': 1000})
 
@@ -371,7 +369,7 @@ def test_stop_in_the_middle_of_a_reload(broker, agents, topic, logs, report):
         for pause in [0, 0.01, 0.1, 0.3]:
             agent.setup.tree['streams'] = {'app': tail_to(logs / 'app.log', topic)}
             agent.start()
-            agent.setup.tree['streams'] = {'app': tail_to(logs / 'app.log', topic, max_line='64KiB'), 'slow': slow}
+            agent.setup.tree['streams'] = {'app': tail_to(logs / 'app.log', topic, max_line='64KiB'), **slow}
             agent.setup.write(agent.file)
             agent.hang_up()
             time.sleep(pause)
