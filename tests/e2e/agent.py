@@ -54,8 +54,9 @@ class Setup:
 
     def write(self, path):
         os.makedirs(self.state, mode=0o700, exist_ok=True)
-        with open(path, 'w') as file:
+        with open(f'{path}.new', 'w') as file:
             json.dump(self.tree, file, indent=2)
+        os.replace(f'{path}.new', path)  # an agent that reads it meanwhile sees all of it
 
 
 class Agent:
