@@ -98,33 +98,46 @@ int source_open_file(const char *path, const struct identity *id)
     return -1;
 }
 
+/* Less than len only at the file's end. */
 static ssize_t read_at(int fd, char *buffer, size_t len, uint64_t offset)
 {
-    ssize_t n;
-    do
-        n = pread(fd, buffer, len, (off_t)offset);
-    while (n == -1 && errno == EINTR);
-    return n;
+    size_t done = 0;
+    while (done < len) {
+        ssize_t n = pread(fd, buffer + done, len - done, (off_t)(offset + done));
+        if (n == -1 && errno == EINTR)
+            continue;
+        if (n == -1)
+            return -1;
+        if (n == 0)
+            break;
+        done += (size_t)n;
+    }
+    return (ssize_t)done;
 }
 
-static bool hash_agrees(int fd, uint64_t offset, const struct content_hash *hash)
+static enum source_content compare_hash(int fd, uint64_t offset, const struct content_hash *hash)
 {
     char bytes[FINGERPRINT_MAX];
     if (hash->len == 0)
-        return true; /* nothing is known of it */
-    return hash->len <= sizeof(bytes) &&
-           read_at(fd, bytes, hash->len, offset) == (ssize_t)hash->len &&
-           XXH3_64bits(bytes, hash->len) == hash->hash;
+        return CONTENT_SAME; /* nothing is known of it */
+    if (hash->len > sizeof(bytes))
+        return CONTENT_OTHER;
+    ssize_t n = read_at(fd, bytes, hash->len, offset);
+    if (n == -1)
+        return CONTENT_UNKNOWN;
+    bool same = n == (ssize_t)hash->len && XXH3_64bits(bytes, hash->len) == hash->hash;
+    return same ? CONTENT_SAME : CONTENT_OTHER;
 }
 
 enum source_content source_compare(int fd, uint64_t size, const struct mark *mark)
 {
     if (size < mark->offset)
         return CONTENT_SHORTER;
-    if (!hash_agrees(fd, 0, &mark->head) || mark->tail.len > mark->offset ||
-        !hash_agrees(fd, mark->offset - mark->tail.len, &mark->tail))
+    if (mark->tail.len > mark->offset)
         return CONTENT_OTHER;
-    return CONTENT_SAME;
+    enum source_content head = compare_hash(fd, 0, &mark->head);
+    return head != CONTENT_SAME ? head
+                                : compare_hash(fd, mark->offset - mark->tail.len, &mark->tail);
 }
 
 /* What is behind the offset, and what was known of the lines before it, has to be looked at anew. */
@@ -433,10 +446,13 @@ enum source_read source_read(struct source *source, struct batch_pool *pool,
     bool changed;
     ssize_t n = read_on(source, buffer, want, &changed);
     /* Other text may end alike where the offset is: the beginning tells it, too. */
-    changed |= source->rested && !hash_agrees(source->fd, 0, &source->head);
+    enum source_content beginning =
+        source->rested ? compare_hash(source->fd, 0, &source->head) : CONTENT_SAME;
+    if (n == -1 || beginning == CONTENT_UNKNOWN)
+        return READ_FAILED;
     source->rested = false;
-    if (n == -1 || changed)
-        return n == -1 ? READ_FAILED : READ_CHANGED;
+    if (changed || beginning == CONTENT_OTHER)
+        return READ_CHANGED;
     look_at_beginning(source);
     uint8_t flush = flush_of(source, want, (size_t)n);
     uint64_t end = source->offset + (uint64_t)n;

@@ -109,8 +109,9 @@ enum source_content {
     CONTENT_SAME,    /* what stands before the mark is what was read */
     CONTENT_SHORTER, /* the file ends before the mark */
     CONTENT_OTHER,   /* other bytes: another file with the same inode, or written anew */
+    CONTENT_UNKNOWN, /* it can't be read: errno */
 };
-/* Compares an open file with what is known of it; an error of pread(2) counts as OTHER. */
+/* Compares an open file with what is known of it. */
 enum source_content source_compare(int fd, uint64_t size, const struct mark *mark);
 
 /* The mark of a source that has nothing in flight, from what the file holds. */

@@ -104,25 +104,30 @@ void tail_set_mark(struct tail *tail, struct source *source)
     positions_set(tail->place.positions, source->position, &mark);
 }
 
-/* A file that was known before this start: goes on where it was, if it is still what it was, or in its copy. */
-static void resume(struct tail *tail, struct source *source, uint64_t size)
+/* A file that was known before this start: goes on where it was, if it is still what it was, or in its copy. -1: it can't be
+ * read now. */
+static int resume(struct tail *tail, struct source *source, uint64_t size)
 {
     const struct mark *mark = &source->position->mark;
+    enum source_content content = source_compare(source->fd, size, mark);
+    if (content == CONTENT_UNKNOWN)
+        return -1;
+    source->begin = BEGUN;
     source->offset = mark->offset;
     source->cut = mark->cut;
     source->head = mark->head;
     source->tail = mark->tail;
-    switch (source_compare(source->fd, size, mark)) {
+    switch (content) {
     case CONTENT_SAME:
         source->rested = true; /* until its first read it may be written anew, too */
-        return;
+        return 0;
     case CONTENT_SHORTER:
         log_warn("tail",
                  "a file is shorter than what was delivered of it: truncated meanwhile, "
                  "it is read from its beginning path=%s delivered=%ju size=%ju",
                  log_quote(source->path), (uintmax_t)mark->offset, (uintmax_t)size);
         break;
-    case CONTENT_OTHER:
+    default:
         log_warn("tail",
                  "a file has other content than what was delivered of it: it is read from "
                  "its beginning path=%s delivered=%ju size=%ju",
@@ -131,11 +136,12 @@ static void resume(struct tail *tail, struct source *source, uint64_t size)
     }
     enum go_on on = tail_go_on_in_copy(tail, source);
     if (on == GO_ON_COPY || on == GO_ON_LATER)
-        return; /* later: it is found out once more when it is read */
+        return 0; /* later: it is found out once more when it is read */
     source_restart(source);
     source->epoch = 0; /* nothing is in flight */
     tail_set_mark(tail, source);
     tail_find_missed_copies(tail, source->origin.path.ptr);
+    return 0;
 }
 
 /* `start: end`: from the size that it had; when that is inside a line, from the line after it. */
@@ -145,18 +151,29 @@ static void start_at_end(struct tail *tail, struct source *source)
     tail_set_mark(tail, source);
 }
 
-void tail_begin(struct tail *tail, struct source *source)
+/* Nothing is known of it that would do: closed, it is as if it had not been opened. */
+static int begin_later(struct tail *tail, struct source *source)
+{
+    char what[128];
+    snprintf(what, sizeof(what), "cannot read a file, trying again later: %s", strerror(errno));
+    tail_complain(tail, COMPLAINT_READ, what, source->path);
+    tail_close_file(tail, source);
+    return -1;
+}
+
+int tail_begin(struct tail *tail, struct source *source)
 {
     const enum source_begin begin = source->begin;
     struct file_facts facts;
-    if (begin == BEGUN || file_facts_fd(source->fd, &facts) == -1)
-        return;
+    if (begin == BEGUN)
+        return 0;
+    if (file_facts_fd(source->fd, &facts) == -1 ||
+        (begin == BEGIN_RESUME && resume(tail, source, facts.size) == -1))
+        return begin_later(tail, source);
     source->begin = BEGUN;
-    if (begin == BEGIN_RESUME)
-        resume(tail, source, facts.size);
-    else if (begin == BEGIN_AT_END)
+    if (begin == BEGIN_AT_END)
         start_at_end(tail, source);
-    else
+    else if (begin == BEGIN_AT_START)
         source_know_head(source, facts.size);
     if (source->offset == 0 && source->head.len > source->position->mark.head.len)
         tail_set_mark(tail, source);
@@ -164,6 +181,7 @@ void tail_begin(struct tail *tail, struct source *source)
              begin == BEGIN_RESUME ? "going on with" : "found", log_quote(source->path),
              (uintmax_t)source->id.ino, (uintmax_t)source->offset, (uintmax_t)facts.size,
              tail->stream->config->name);
+    return 0;
 }
 
 void tail_count(struct tail *tail, enum stat_id stat, uint64_t n)
@@ -219,8 +237,8 @@ struct source *tail_open_generation(struct tail *tail, const char *path,
     if (older != NULL)
         log_info("tail", "rotated path=%s inode=%ju before=%ju", log_quote(path),
                  (uintmax_t)facts->id.ino, (uintmax_t)older->id.ino);
-    if (fd != -1)
-        tail_begin(tail, source);
+    if (fd != -1 && tail_begin(tail, source) == -1)
+        fd = -1;
     if (!identity_equal(&source->id, &facts->id))
         return tail_by_id(tail, &facts->id); /* it goes on in a copy, another one reads this file */
     source->seen = ignored ? 0 : facts->size;

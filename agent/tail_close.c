@@ -261,7 +261,10 @@ int tail_wake(struct tail *tail, struct source *source)
     }
     source->touched = false;
     source->rested = true; /* its first bytes are compared, too */
-    tail_begin(tail, source);
+    if (tail_begin(tail, source) == -1) {
+        source->failed = true;
+        return -1;
+    }
     if (source->fd == -1)
         return -1; /* it goes on in a compressed file, as soon as that is open */
     forget_other_size(source);

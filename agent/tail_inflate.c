@@ -275,7 +275,12 @@ bool tail_inflate(struct tail *tail, struct source *source)
         return !source->inflated;
     }
     if (!source->inflated && size >= mark.offset) {
-        if (source_compare(source->fd, size, &mark) != CONTENT_SAME)
+        enum source_content content = source_compare(source->fd, size, &mark);
+        if (content == CONTENT_UNKNOWN) {
+            fail(tail, source, "cannot read what was decompressed");
+            return true;
+        }
+        if (content != CONTENT_SAME)
             return give_up(
                 tail, source,
                 "a compressed file begins as the one that was read, and goes on otherwise");

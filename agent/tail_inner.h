@@ -151,8 +151,8 @@ void tail_set_out(struct tail *tail, struct source *source, const struct file_fa
 void tail_order_found(struct tail *tail);
 
 /* tail.c */
-/* The file of a source was opened for the first time: finds out where to read on. */
-void tail_begin(struct tail *tail, struct source *source);
+/* The file of a source was opened for the first time: finds out where to read on. -1: it can't be read now; closed again. */
+int tail_begin(struct tail *tail, struct source *source);
 void tail_look_at(struct tail *tail, struct source *source, const struct file_facts *facts);
 /* If the path leads to one of ours, it is that one's name, unless it still has another one. */
 void tail_look_for_ours(struct tail *tail, const char *path);
