@@ -4,6 +4,7 @@
 #include "agent/source.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,17 +74,28 @@ static int compare_ids(const void *a, const void *b)
     return identity_compare(&(*(struct sibling *const *)a)->id, &(*(struct sibling *const *)b)->id);
 }
 
-/* Is this file one of them? */
-static void check(struct sibling **by_id, size_t n, const char *path)
+/* Does the error say that there is nothing to look at, or nothing that we may see? Any other one may go over. */
+static bool is_answer(int error)
+{
+    return error == ENOENT || error == ENOTDIR || error == ELOOP || error == ENAMETOOLONG ||
+           error == EACCES || error == EPERM;
+}
+
+/* Is this file one of them? False: that can't be told. */
+static bool check(struct sibling **by_id, size_t n, const char *path)
 {
     struct file_facts facts;
-    if (file_facts(path, &facts) == -1 || !facts.regular)
-        return;
+    if (file_facts(path, &facts) == -1)
+        return is_answer(errno);
+    if (!facts.regular)
+        return true;
     struct sibling wanted = {.id = facts.id}, *key = &wanted;
     struct sibling **found =
         (struct sibling **)bsearch(&key, by_id, n, sizeof(struct sibling *), compare_ids);
-    if (found != NULL && (*found)->found == NULL)
-        (*found)->found = strdup(path);
+    if (found == NULL || (*found)->found != NULL)
+        return true;
+    (*found)->found = strdup(path);
+    return (*found)->found != NULL;
 }
 
 DIR *siblings_open_folder(const char *file, char *ret_folder)
@@ -102,70 +114,82 @@ static bool all_found(struct sibling **some, size_t n)
     return true;
 }
 
-/* The folder's name ends with a slash. False: it can't be read. */
-static bool walk(struct sibling **by_id, size_t n, const char *folder)
+enum walked { WALKED, WALKED_NOT, WALKED_IN_PART };
+
+/* The folder's name ends with a slash. NOT: it is not there, or can't be read by us; IN_PART: it may be, later. */
+static enum walked walk(struct sibling **by_id, size_t n, const char *folder)
 {
     char path[PATH_MAX + NAME_MAX + 2];
     DIR *dir = opendir(folder);
     if (dir == NULL)
-        return false;
+        return is_answer(errno) ? WALKED_NOT : WALKED_IN_PART;
     struct dirent *entry;
-    while ((entry = readdir(dir)) != NULL) {
+    bool whole = true;
+    while (errno = 0, (entry = readdir(dir)) != NULL) {
         /* d_ino may differ from the inode on stacked file systems: only statx tells. */
         snprintf(path, sizeof(path), "%s%s", folder, entry->d_name);
-        check(by_id, n, path);
+        whole &= check(by_id, n, path);
     }
+    whole &= errno == 0;
     closedir(dir);
-    return true;
+    return whole ? WALKED : WALKED_IN_PART;
 }
 
-/* Rotation may have moved them to a folder in this one. */
-static void walk_folders_in(struct sibling **by_id, size_t n, const char *folder)
+/* Rotation may have moved them to a folder in this one. False: something could not be looked at. */
+static bool walk_folders_in(struct sibling **by_id, size_t n, const char *folder)
 {
     char path[PATH_MAX + NAME_MAX + 2];
     DIR *dir = opendir(folder);
     struct dirent *entry;
-    while (dir != NULL && !all_found(by_id, n) && (entry = readdir(dir)) != NULL) {
+    bool whole = dir != NULL;
+    while (errno = 0, dir != NULL && !all_found(by_id, n) && (entry = readdir(dir)) != NULL) {
         bool maybe = entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN;
         if (!maybe || strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
         snprintf(path, sizeof(path), "%s%s/", folder, entry->d_name);
-        walk(by_id, n, path);
+        whole &= walk(by_id, n, path) != WALKED_IN_PART;
     }
+    whole &= errno == 0;
     if (dir != NULL)
         closedir(dir);
+    return whole;
 }
 
-/* by_id[0..n), all of one folder: it is walked once, however many they are. */
-static void look_into(struct sibling **by_id, size_t n, const struct option_list *also)
+/* by_id[0..n), all of one folder: it is walked once, however many they are. False: something could not be looked at. */
+static bool look_into(struct sibling **by_id, size_t n, const struct option_list *also)
 {
     char folder[PATH_MAX], path[PATH_MAX * 2];
     const char *place = place_of(by_id[0]);
     if (snprintf(folder, PATH_MAX, "%.*s/", (int)folder_len(place), place) >= PATH_MAX)
-        return;
+        return true;
     qsort(by_id, n, sizeof(struct sibling *), compare_ids);
-    if (!walk(by_id, n, folder))
-        return;
+    enum walked walked = walk(by_id, n, folder);
+    if (walked == WALKED_NOT)
+        return true;
+    bool whole = walked == WALKED;
     if (!all_found(by_id, n))
-        walk_folders_in(by_id, n, folder);
+        whole &= walk_folders_in(by_id, n, folder);
     for (size_t i = 0; i < also->n && !all_found(by_id, n); i++) {
         const char *other = also->items[i];
         snprintf(path, sizeof(path), "%s%s/", other[0] == '/' ? "" : folder, other);
-        walk(by_id, n, path);
+        whole &= walk(by_id, n, path) != WALKED_IN_PART;
     }
     for (size_t i = 0; i < n; i++)
-        by_id[i]->looked = true;
+        by_id[i]->looked = whole;
+    return whole || all_found(by_id, n);
 }
 
-static void look_into_all(struct sibling **some, size_t n, const struct option_list *also)
+static bool look_into_all(struct sibling **some, size_t n, const struct option_list *also)
 {
+    bool whole = true;
     qsort(some, n, sizeof(struct sibling *), compare_folders);
     for (size_t i = 0, end; i < n; i = end) {
         for (end = i + 1; end < n; end++)
             if (compare_folders(&some[i], &some[end]) != 0)
                 break;
-        look_into(some + i, end - i, also);
+        whole &= look_into(some + i, end - i, also);
     }
+    return whole;
 }
 
 /* A file that was read through a symbolic link was renamed where it stands. */
@@ -194,12 +218,12 @@ void siblings_find(struct siblings *siblings, struct positions *positions, const
     }
     for (size_t i = 0; i < siblings->n; i++)
         some[i] = &siblings->items[i];
-    look_into_all(some, siblings->n, also);
+    siblings->failed |= !look_into_all(some, siblings->n, also);
     size_t n = 0;
     for (size_t i = 0; i < siblings->n; i++)
         if (is_linked(&siblings->items[i]))
             some[n++] = &siblings->items[i];
-    look_into_all(some, n, also);
+    siblings->failed |= !look_into_all(some, n, also);
     free(some);
 }
 

@@ -19,7 +19,7 @@ struct sibling {
 struct siblings {
     struct sibling *items;
     size_t n;
-    bool failed; /* out of memory: incomplete */
+    bool failed; /* something could not be looked at that may be later: what was not found need not be gone */
 };
 
 /* Those positions of the stream that nobody has claimed and whose log `wanted` accepts. They are looked for in the log's folder,

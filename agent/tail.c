@@ -526,6 +526,8 @@ void tail_rescan(struct tail *tail)
             tail_ask_for_missed_copies(tail, source->origin.path.ptr);
     }
     tail_look_for_missed(tail);
+    if (tail->renamed_left)
+        tail_find_renamed(tail);
     tail_link_sweep(tail);
     if (tail->gathering)
         tail_order_found(tail);

@@ -49,6 +49,7 @@ struct tail {
     int64_t next_poll;                     /* ns, monotonic */
     struct missed *missed;                 /* generations to look for */
     size_t n_missed, room_missed;
+    bool renamed_left;       /* not everything could be looked at by tail_find_renamed() */
     struct rotated *rotated; /* the folder that was listed last */
     bool told_compressed;    /* that such a file is not read */
     struct held *held;       /* copies of logs that are not read */
@@ -261,6 +262,8 @@ struct tail *tail_new(struct stream *stream, const struct tail_place *place, str
 int tail_find(struct tail *tail, struct error *error);
 /* Forgets the positions of files that were finished, closed, and are gone by now. */
 void tail_prune(struct tail *tail);
+/* Opens the files of before that no glob has led to; those that can't be looked at now, at the next rescan. */
+void tail_find_renamed(struct tail *tail);
 
 /* tail_flush.c */
 /* After a read: is something left that is to go out some time? */

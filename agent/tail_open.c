@@ -3,6 +3,7 @@
 #include "agent/siblings.h"
 #include "agent/tail_inner.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <xxhash.h>
@@ -81,14 +82,31 @@ static void leave_out(struct tail *tail, const struct sibling *sibling)
         forget_gone(tail, sibling);
 }
 
-/* Files of before that no glob has led to: renamed while the agent was down. */
-static void find_renamed(struct tail *tail)
+/* False: it can't be opened now. */
+static bool open_renamed(struct tail *tail, const struct sibling *sibling)
+{
+    struct file_facts facts;
+    bool there = file_facts(sibling->found, &facts) == 0;
+    if (!there && errno != ENOENT)
+        return false;
+    if (!there || !identity_equal(&facts.id, &sibling->id)) {
+        is_gone(tail, sibling); /* it went just now */
+        return true;
+    }
+    struct source *source = tail_open_generation(tail, sibling->found, &facts);
+    if (source != NULL)
+        tail_set_name(tail, source, sibling->found); /* its writer may still be at it */
+    return source != NULL;
+}
+
+/* Files of before that no glob has led to: renamed while the agent was down. What can't be looked at now is looked for
+ * again at the next rescan. */
+void tail_find_renamed(struct tail *tail)
 {
     struct siblings siblings;
-    struct file_facts facts;
-    struct source *source;
     siblings_find(&siblings, tail->place.positions, tail->stream->config->name,
                   &tail->stream->config->tail.rotated_to, owns_log, tail);
+    tail->renamed_left = siblings.failed;
     for (size_t i = 0; i < siblings.n; i++) {
         const struct sibling *sibling = &siblings.items[i];
         if (!tail_matches(tail, sibling->path))
@@ -97,17 +115,13 @@ static void find_renamed(struct tail *tail)
             is_gone(tail, sibling);
         else if (sibling->found == NULL)
             continue;
-        else if (inflate_knows(sibling->found) || file_facts(sibling->found, &facts) == -1 ||
-                 !identity_equal(&facts.id, &sibling->id))
-            is_gone(tail, sibling); /* what was read in it was its text; or it went just now */
-        else if ((source = tail_open_generation(tail, sibling->found, &facts)) != NULL)
-            tail_set_name(tail, source, sibling->found); /* its writer may still be at it */
+        else if (inflate_knows(sibling->found)) /* what was read in it was its text */
+            is_gone(tail, sibling);
+        else
+            tail->renamed_left |= !open_renamed(tail, sibling);
     }
     siblings_free(&siblings);
     tail_look_for_missed(tail);
-    int64_t now = clock_monotonic();
-    for (source = tail->sources; source != NULL; source = source->next)
-        source->quiet_since = now;
 }
 
 struct tail *tail_new(struct stream *stream, const struct tail_place *place, struct error *error)
@@ -128,7 +142,10 @@ struct tail *tail_new(struct stream *stream, const struct tail_place *place, str
 int tail_find(struct tail *tail, struct error *error)
 {
     tail_rescan(tail);
-    find_renamed(tail);
+    tail_find_renamed(tail);
+    int64_t now = clock_monotonic();
+    for (struct source *source = tail->sources; source != NULL; source = source->next)
+        source->quiet_since = now;
     if (tail_order_generations(tail) == -1)
         return error_set(error, "out of memory");
     tail->started = true;
