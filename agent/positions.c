@@ -95,33 +95,51 @@ static int lock_folder(struct positions *positions, const char *path, struct err
     return error_set(error, "cannot lock %s/lock: %s", path, strerror(errno));
 }
 
-/* The whole file, malloc'ed, or NULL and errno. */
-static char *read_file(int folder, const char *name, size_t *ret_len)
+/* A descriptor, or -1 and errno: EINVAL for what is no file, EFBIG for one that is none of ours. */
+static int open_file(int folder, const char *name, size_t *ret_size)
 {
-    int fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
     struct stat st;
+    int fd;
+    do
+        fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    while (fd == -1 && errno == EINTR);
     if (fd == -1)
-        return NULL;
-    char *text = NULL;
-    size_t len = 0;
-    if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode) || st.st_size >= FILE_MAX) {
-        errno = errno == 0 || S_ISREG(st.st_mode) ? EFBIG : EINVAL;
-        goto out;
+        return -1;
+    int error = 0;
+    if (fstat(fd, &st) == -1)
+        error = errno;
+    else if (!S_ISREG(st.st_mode))
+        error = EINVAL;
+    else if (st.st_size >= FILE_MAX)
+        error = EFBIG;
+    if (error == 0) {
+        *ret_size = (size_t)st.st_size;
+        return fd;
     }
-    text = (char *)malloc((size_t)st.st_size + 1);
-    while (text != NULL && len < (size_t)st.st_size) {
-        ssize_t n = read(fd, text + len, (size_t)st.st_size - len);
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+/* The whole file, malloc'ed, or NULL and errno. Closes it. */
+static char *read_file(int fd, size_t size, size_t *ret_len)
+{
+    char *text = (char *)malloc(size + 1);
+    size_t len = 0;
+    while (text != NULL && len < size) {
+        ssize_t n = read(fd, text + len, size - len);
         if (n == -1 && errno == EINTR)
             continue;
         if (n == -1) {
+            int saved = errno;
             free(text);
             text = NULL;
+            errno = saved;
         }
         if (n <= 0)
             break;
         len += (size_t)n;
     }
-out:;
     int saved = errno;
     close(fd);
     errno = saved;
@@ -143,14 +161,22 @@ static void keep_aside(struct positions *positions, const char *name)
         log_warn("positions", "the damaged file is kept file=%s", aside);
 }
 
-/* FAILED: *error says why. What this process may not read, or has no memory for, is not damaged. */
+/* No file of ours stands there. */
+static bool is_foreign(int error)
+{
+    return error == EINVAL || error == EFBIG || error == ELOOP || error == ENXIO;
+}
+
+/* FAILED: *error says why. What can't be opened now, or has no memory, is not damaged: what it says would be given up. */
 static enum load_result load(struct positions *positions, const char *name, struct error *error)
 {
-    size_t len = 0;
-    char *text = read_file(positions->folder, name, &len);
-    if (text == NULL && errno == ENOENT)
+    size_t size, len = 0;
+    int fd = open_file(positions->folder, name, &size);
+    if (fd == -1 && errno == ENOENT)
         return LOAD_MISSING;
-    if (text == NULL && (errno == EACCES || errno == EPERM || errno == ENOMEM || errno == EMFILE)) {
+    bool unopened = fd == -1 && !is_foreign(errno);
+    char *text = fd == -1 ? NULL : read_file(fd, size, &len);
+    if (text == NULL && (unopened || errno == ENOMEM)) {
         error_set(error, "cannot read %s in the state folder: %s", name, strerror(errno));
         return LOAD_FAILED;
     }
