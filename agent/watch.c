@@ -42,6 +42,7 @@ struct watch {
     bool used_up; /* said; until a folder can be watched again */
     struct log_limit complaint;
     struct log_limit overflow;
+    struct log_limit unread;
 };
 
 static void on_events(struct ev_loop *loop, struct ev_io *watcher, int events);
@@ -323,9 +324,11 @@ static bool read_events(struct watch *watch)
     _Alignas(struct inotify_event) char buffer[32 * 1024];
     ssize_t len = read(watch->fd, buffer, sizeof(buffer));
     if (len == -1) {
-        if (errno != EAGAIN && errno != EINTR)
-            log_error("watch", "inotify: %s", strerror(errno));
-        return errno == EINTR;
+        unsigned times;
+        bool again = errno == EINTR;
+        if (errno != EAGAIN && !again && log_allowed(&watch->unread, &times))
+            log_error("watch", "inotify: %s times=%u", strerror(errno), times);
+        return again;
     }
     for (char *at = buffer; at < buffer + len;) {
         const struct inotify_event *event = (const struct inotify_event *)(void *)at;
