@@ -5,7 +5,8 @@
 #   unit fuzz-corpus model e2e   parts of check; E2E=tests/e2e/test_x.py runs only that
 #   model      random file operations against a model for MODEL_SECONDS (60); MODEL_SEED repeats a round, with MODEL_COPIES=0
 #              no log is copied and truncated
-#   soak       the same for SOAK_SECONDS (0: until it is stopped), each seed printed
+#   faults     calls that fail, kills and power cuts at each step; FAULTS=all tries every one
+#   soak       all faults, then the model for SOAK_SECONDS (0: until it is stopped), each seed printed
 #   demo       shows the agent at work; DEMO_SECONDS=0 keeps going until Ctrl-C
 #   bench      speed and memory beside a bare librdkafka loop; what idle files and starts with many files cost
 #   lint       formatting, static analysis, the project's own rules
@@ -23,6 +24,7 @@ MODEL_SECONDS ?= 60
 MODEL_SEED ?=
 MODEL_COPIES ?= 1
 SOAK_SECONDS ?= 0
+FAULTS ?=
 SYSCONFDIR ?= /etc
 VERSION := 0.1.0
 
@@ -47,7 +49,7 @@ PLUGINS := $(patsubst plugins/%.c,$(B)/plugins/%.so,$(wildcard plugins/*.c))
 UNIT := $(patsubst %.c,$(B)/%,$(wildcard tests/agent/test_*.c tests/plugins/test_*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all check unit fuzz-corpus model soak e2e demo bench lint fuzz docs install clean
+.PHONY: all check unit fuzz-corpus model faults soak e2e demo bench lint fuzz docs install clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -84,7 +86,21 @@ $(B)/tests/model/model: $(MODEL) $(AGENT)
 model: all $(B)/tests/model/model
 	MODEL_SEED=$(MODEL_SEED) MODEL_COPIES=$(MODEL_COPIES) $(B)/tests/model/model $(MODEL_SECONDS)
 
+# The injector stands in for functions that sanitizers stand in for, too: always without them.
+INJECTOR := $(B)/tests/faults/inject.so
+$(INJECTOR): tests/faults/inject.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -fPIC -shared -o $@ $< -ldl
+
+$(B)/tests/faults/mock_broker: tests/faults/mock_broker.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< $(LDLIBS_ALL)
+
+faults: all $(INJECTOR) $(B)/tests/faults/mock_broker
+	BUILD=$(B) FAULTS=$(FAULTS) tests/e2e/run.sh -n 3 tests/faults
+
 soak:
+	$(MAKE) SAN= FAULTS=all faults
 	$(MAKE) SAN=$(SAN) MODEL_SECONDS=$(SOAK_SECONDS) model
 
 fuzz-corpus: all $(FUZZ:%=$(B)/replay/%)
@@ -99,6 +115,7 @@ check:
 	$(MAKE) SAN=$(SAN) unit
 	$(MAKE) SAN=$(SAN) fuzz-corpus
 	$(MAKE) SAN=$(SAN) model
+	$(MAKE) SAN= faults
 	$(MAKE) SAN=$(SAN) e2e
 
 demo:
