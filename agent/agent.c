@@ -161,6 +161,7 @@ static int open_parts(struct agent *agent, struct error *error)
     agent->positions = positions_open(agent->config->agent.state, agent->flusher, error);
     if (agent->positions == NULL)
         return -1;
+    positions_name_agent(agent->positions, agent->config->agent.id);
     agent->producer = producer_new(agent->config, agent->loop, worker_batch_finished,
                                    worker_take_spent, on_room, agent, error);
     if (agent->producer == NULL)

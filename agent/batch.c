@@ -55,6 +55,9 @@ struct batch_private *batch_take(struct batch_pool *pool, struct slice host)
     batch->stream = NULL;
     batch->ranges = NULL;
     batch->last_range = &batch->ranges;
+    batch->time = 0;
+    batch->timed = batch->late = false;
+    batch->messages = NULL;
     batch->n_read = 0;
     batch->cut_lines = batch->cut_bytes = 0;
     batch->joined = batch->limited = batch->decoded = 0;

@@ -28,6 +28,8 @@
 
 /* What a message costs beside its payload, in librdkafka (rd_kafka_msg_t) and here: counted in the memory budget. */
 #define BATCH_MESSAGE_COST 256u
+/* And what its headers cost in librdkafka, which copies them. */
+#define BATCH_HEADERS_COST 256u
 
 struct source;
 struct stream;
@@ -38,11 +40,20 @@ struct range {
     uint64_t begin;
     bool begin_cut; /* the source's state at begin: to read it once more */
     struct content_hash begin_head, begin_tail;
-    uint32_t epoch;   /* of the source: a truncation makes earlier ranges count no more */
-    struct mark mark; /* the position behind it */
+    struct shipped begin_shipped; /* before all that the batch holds of the source */
+    uint32_t epoch;      /* of the source: a truncation makes earlier ranges count no more */
+    uint64_t generation; /* of the source's position at that time */
+    struct mark mark;    /* the position behind it */
     bool finished;
     struct range *next;       /* of the source */
     struct range *batch_next; /* of the batch */
+};
+
+/* What a message has beside key and payload. */
+struct message {
+    struct batch_private *batch;
+    struct slice headers; /* in `out`: headers.h */
+    int64_t time;         /* ms since 1970, 0: when it is sent; known when it was sent first */
 };
 
 struct batch_private {
@@ -54,6 +65,11 @@ struct batch_private {
     struct range **last_range;
     const struct origin *origins[BATCH_ORIGINS];
     uint32_t n_origins;
+    int64_t time; /* when it was read: ns since 1970 */
+    bool timed;   /* messages have times of their own, others than that */
+    bool late;    /* it had to wait: its messages are no longer of the time when they are sent */
+    struct message *
+        messages; /* in `out`, for each record; NULL: theirs have neither headers nor times of their own */
     size_t n_read; /* bytes of lines read into it */
     uint64_t cut_lines, cut_bytes;
     uint64_t joined,

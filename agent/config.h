@@ -16,6 +16,8 @@ enum tail_start { START_BEGINNING = -1, START_END = -2 };
 enum tail_order { ORDER_FOUND, ORDER_OLDEST, ORDER_NEWEST };
 enum tail_watch { WATCH_AUTO, WATCH_INOTIFY, WATCH_POLL };
 enum ship_encode { ENCODE_JSON, ENCODE_RAW };
+enum ship_timestamp { TIMESTAMP_RECORD, TIMESTAMP_READ };
+enum ship_max_age { MAX_AGE_AUTO = -1, MAX_AGE_OFF = -2 };
 
 struct config_agent {
     const char *id;     /* default: the host's name */
@@ -75,6 +77,10 @@ struct config_ship {
     struct template *key;   /* NULL: no key */
     const char *partitioner;
     int encode; /* enum ship_encode */
+    struct option_templates headers;
+    bool proof;      /* each message has the header `sd` */
+    int timestamp;   /* enum ship_timestamp */
+    int64_t max_age; /* ms; or enum ship_max_age */
 };
 
 struct config_stream {

@@ -2,6 +2,7 @@
 #include "agent/config_sections.h"
 
 #include "agent/producer.h"
+#include "agent/proof.h"
 #include "agent/quantity.h"
 #include "agent/quote.h"
 #include "agent/template.h"
@@ -190,10 +191,28 @@ int config_check_kafka(struct kafka_section *section, const struct yaml_node *no
 
 /* ---- ship ---- */
 
+static int check_headers(const struct config_ship *ship, const struct yaml_node *node,
+                         struct error *error)
+{
+    const struct yaml_node *headers = yaml_get(node, "headers");
+    for (size_t i = 0; i < ship->headers.n; i++) {
+        const char *name = ship->headers.items[i].key;
+        if (name[0] == '\0')
+            return yaml_error(headers->keys[i], error, "a header needs a name");
+        if (strcmp(name, PROOF_HEADER) == 0)
+            return yaml_error(headers->keys[i], error,
+                              "the header %s is splashdam's own: it is proof: true that adds it",
+                              PROOF_HEADER);
+    }
+    return 0;
+}
+
 int config_check_ship(const struct config_ship *ship, const struct yaml_node *node,
                       struct error *error)
 {
     struct slice topic;
+    if (check_headers(ship, node, error) == -1)
+        return -1;
     if (!template_constant(ship->topic, &topic) || producer_topic_name_valid(topic))
         return 0;
     return yaml_error(yaml_get(node, "topic"), error,

@@ -23,6 +23,12 @@ static const char *const encodings[] = {
     [ENCODE_RAW] = "raw",
     NULL,
 };
+static const char *const timestamps[] = {
+    [TIMESTAMP_RECORD] = "record",
+    [TIMESTAMP_READ] = "read",
+    NULL,
+};
+static const char *const max_ages[] = {"auto", "off", NULL};
 const char *const ship_partitioners[] = {
     "random",         "consistent", "consistent_random", "murmur2",
     "murmur2_random", "fnv1a",      "fnv1a_random",      NULL,
@@ -202,6 +208,36 @@ static const struct option ship_options[] = {
              "`log.file.path` and "
              "`log.offset`. `raw`: the line as it was, byte for byte.",
      .choices = encodings},
+    {.name = "headers",
+     .type = OPTION_TEMPLATES,
+     .offset = offsetof(struct ship_section, ship.headers),
+     .help = "Headers of the messages: names, and values with `%{field}` for a field's value. A "
+             "header of which a field is missing is left out."},
+    {.name = "proof",
+     .type = OPTION_BOOL,
+     .offset = offsetof(struct ship_section, ship.proof),
+     .fallback = "false",
+     .help =
+         "Each message has a header `sd` of some 23 bytes, which says which bytes of which file "
+         "it has and where the message before it ended: so a reader proves from Kafka alone "
+         "that nothing is missing (docs/proof.md). It costs CPU time, see there."},
+    {.name = "timestamp",
+     .type = OPTION_CHOICE,
+     .offset = offsetof(struct ship_section, ship.timestamp),
+     .fallback = "record",
+     .help = "The messages' time in Kafka. `record`: the record's own, as in `@timestamp`. `read`: "
+             "when it was read.",
+     .choices = timestamps},
+    {.name = "max_age",
+     .type = OPTION_TIME,
+     .offset = offsetof(struct ship_section, ship.max_age),
+     .fallback = "auto",
+     .help = "A record that is older gets the time when it was read, counted as `time_replaced`: "
+             "Kafka would delete it at once. `auto` is what the topic keeps (`retention.ms`), for "
+             "which Kafka is asked; where it does not tell, there is no limit. `off`: no limit.",
+     .min = 1,
+     .max = 3650 * DAYS,
+     .choices = max_ages},
     OPTION_END,
 };
 

@@ -34,6 +34,7 @@ int content_mark(int fd, uint64_t offset, struct mark *ret_mark)
         .offset = offset,
         .head = {head_len, head_len == 0 ? 0 : XXH3_64bits(head, head_len)},
         .tail = {tail_len, tail_len == 0 ? 0 : XXH3_64bits(tail, tail_len)},
+        .shipped = {.end = offset},
     };
     return 0;
 }

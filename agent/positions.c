@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #define FILE_NAME "positions"
 #define OLD_NAME  "positions.old"
@@ -32,6 +33,7 @@ struct positions {
     struct position_list list;
     void *index; /* tsearch(3) tree by stream and identity */
     uint64_t next_sequence;
+    uint64_t agent; /* its name's hash */
     bool dirty;
     positions_changed_fn *changed;
     void *changed_arg;
@@ -289,6 +291,24 @@ static void set_dirty(struct positions *positions)
     positions->dirty = true;
 }
 
+void positions_name_agent(struct positions *positions, const char *agent)
+{
+    positions->agent = XXH3_64bits(agent, strlen(agent));
+}
+
+/* The same after a crash before it was saved: of the agent, the stream and the file. */
+static uint64_t first_generation(const struct positions *positions, const struct position *p)
+{
+    uint64_t what[] = {positions->agent, XXH3_64bits(p->stream, strlen(p->stream)), p->id.dev,
+                       p->id.ino, (uint64_t)p->id.birth};
+    return XXH3_64bits(what, sizeof(what));
+}
+
+static uint64_t generation_after(uint64_t generation)
+{
+    return XXH3_64bits(&generation, sizeof(generation));
+}
+
 static struct position *entry_new(struct positions *positions, const char *stream,
                                   const struct identity *id, const char *path)
 {
@@ -303,6 +323,7 @@ static struct position *entry_new(struct positions *positions, const char *strea
         position_free(p);
         return NULL;
     }
+    p->generation = first_generation(positions, p);
     if (tsearch(p, &positions->index, compare) == NULL) {
         positions->list.n--;
         position_free(p);
@@ -395,6 +416,15 @@ void positions_set(struct positions *positions, struct position *position, const
     pthread_mutex_unlock(&positions->lock);
 }
 
+void positions_renew(struct positions *positions, struct position *position)
+{
+    pthread_mutex_lock(&positions->lock);
+    position->generation = generation_after(position->generation);
+    position->mark = (struct mark){0};
+    set_dirty(positions);
+    pthread_mutex_unlock(&positions->lock);
+}
+
 static void entry_free(struct positions *positions, struct position *position)
 {
     tdelete(position, &positions->index, compare);
@@ -432,6 +462,7 @@ struct position *positions_split(struct positions *positions, struct position *p
         goto out;
     }
     fresh->owner = position->owner;
+    fresh->generation = generation_after(position->generation);
     fresh->copied = copied;
     position->copied = 0;
 out:

@@ -46,12 +46,20 @@ struct content_hash {
     uint64_t hash;
 };
 
+/* What was shipped last before some offset: where the next record's header `sd` (proof.h) goes on. */
+struct shipped {
+    uint64_t end; /* of the record that was shipped last; when there is none, where the chain begins */
+    uint64_t dropped; /* records behind it that were not shipped: dropped or discarded */
+    bool any;         /* a record was shipped */
+};
+
 /* What is saved with each finished batch. */
 struct mark {
     uint64_t offset;          /* everything before it is delivered, dropped or discarded */
     bool cut;                 /* it stands inside a line of which the beginning was shipped */
     struct content_hash head; /* the fingerprint */
     struct content_hash tail; /* the bytes just before offset */
+    struct shipped shipped;   /* before offset */
 };
 
 struct position {
@@ -60,6 +68,7 @@ struct position {
     struct identity id;
     int64_t copied; /* ns since 1970: birth of the youngest known copy of the file, which was then truncated; 0: there is none */
     uint64_t sequence; /* the higher the later it was found: the order of a log's generations */
+    uint64_t generation; /* of the text: stays when it goes on in a copy, is another one after a truncation */
     struct mark mark;
     int owner;      /* index of the worker that has claimed it, or -1 */
     uint32_t place; /* in the list of all: position_list_add(), position_list_remove() */
@@ -70,6 +79,8 @@ struct positions;
 /* Makes the state folder where it is missing, locks it and loads. NULL and *error; a damaged file is
  * no error: it is kept aside, logged, and the previous one is used (positions_damaged()). */
 struct positions *positions_open(const char *folder, struct flusher *flusher, struct error *error);
+/* Before anything is claimed: generations of agents with other names are others. */
+void positions_name_agent(struct positions *positions, const char *agent);
 /* Releases the folder. Does not save. */
 void positions_close(struct positions **positions);
 /* The state folder, open. */
@@ -78,7 +89,7 @@ int positions_folder(const struct positions *positions);
 bool positions_damaged(const struct positions *positions);
 
 /* The generation's entry, made where there is none, now the worker's; *ret_known tells whether it was there. NULL:
- * another worker has it, or (errno ENOMEM) no memory. The caller reads `mark`, `path`, `copied` and `sequence` without a lock. */
+ * another worker has it, or (errno ENOMEM) no memory. The caller reads all but `owner` without a lock. */
 struct position *positions_claim(struct positions *positions, const char *stream,
                                  const struct identity *id, const char *path, int worker,
                                  bool *ret_known);
@@ -89,8 +100,10 @@ void positions_release(struct positions *positions, struct position *position);
 /* The log's name was another one. The caller is the worker that has it. -1: no memory. */
 int positions_rename(struct positions *positions, struct position *position, const char *path);
 void positions_set(struct positions *positions, struct position *position, const struct mark *mark);
+/* The file was truncated: a new generation that begins at 0. */
+void positions_renew(struct positions *positions, struct position *position);
 /* A log was copied and truncated in place: the entry, with its mark, becomes that of the copy, and the log's own file gets a
- * new one that begins at 0, and of which `copied` is given; both in one step, so that no save holds one without the other. An entry that the copy's
+ * new one that begins at 0 with a new generation, and of which `copied` is given; both in one step, so that no save holds one without the other. An entry that the copy's
  * inode has from before is dropped. Returns the new one, the worker's; NULL: another worker has the copy, or no memory. */
 struct position *positions_split(struct positions *positions, struct position *position,
                                  const struct identity *copy, int64_t copied);

@@ -7,7 +7,7 @@
 #include <xxhash.h>
 
 #define HEAD         "splashdam-positions 1\n"
-#define NUMBERS_ROOM 256 /* the most that a line takes beside its two names */
+#define NUMBERS_ROOM 320 /* the most that a line takes beside its two names */
 
 int position_list_add(struct position_list *list, struct position *position)
 {
@@ -81,13 +81,17 @@ static char *write_signed(char *at, int64_t number)
     return write_number(at, number < 0 ? -(uint64_t)number : (uint64_t)number);
 }
 
-static char *write_hash(char *at, const struct content_hash *hash)
+static char *write_hex(char *at, uint64_t number)
 {
-    at = write_number(at, hash->len);
     for (int shift = 60; shift >= 0; shift -= 4)
-        *at++ = "0123456789abcdef"[hash->hash >> shift & 15];
+        *at++ = "0123456789abcdef"[number >> shift & 15];
     *at++ = ' ';
     return at;
+}
+
+static char *write_hash(char *at, const struct content_hash *hash)
+{
+    return write_hex(write_number(at, hash->len), hash->hash);
 }
 
 static char *write_entry(char *at, const struct position *p)
@@ -99,10 +103,14 @@ static char *write_entry(char *at, const struct position *p)
     at = write_signed(at, p->id.birth);
     at = write_signed(at, p->copied);
     at = write_number(at, p->sequence);
+    at = write_hex(at, p->generation);
     at = write_number(at, p->mark.offset);
     at = write_number(at, p->mark.cut);
     at = write_hash(at, &p->mark.head);
     at = write_hash(at, &p->mark.tail);
+    at = write_number(at, p->mark.shipped.end);
+    at = write_number(at, p->mark.shipped.any);
+    at = write_number(at, p->mark.shipped.dropped);
     at = write_name(at, p->path);
     *at++ = '\n';
     return at;
@@ -213,16 +221,20 @@ static struct position *parse_entry(struct slice line)
 {
     struct position *p = (struct position *)calloc(1, sizeof(*p));
     struct slice stream;
-    uint64_t dev, ino, cut;
+    uint64_t dev, ino, cut, any;
     if (p == NULL)
         return NULL;
     p->owner = -1;
     if (take_part(&line, &stream) && take_number(&line, 10, UINT64_MAX, &dev) &&
         take_number(&line, 10, UINT64_MAX, &ino) && take_signed(&line, &p->id.birth) &&
         take_signed(&line, &p->copied) && take_number(&line, 10, UINT64_MAX, &p->sequence) &&
+        take_number(&line, 16, UINT64_MAX, &p->generation) &&
         take_number(&line, 10, INT64_MAX, &p->mark.offset) && take_number(&line, 10, 1, &cut) &&
         parse_hash(&line, FINGERPRINT_MAX, &p->mark.head) &&
-        parse_hash(&line, TAIL_MAX, &p->mark.tail)) {
+        parse_hash(&line, TAIL_MAX, &p->mark.tail) &&
+        take_number(&line, 10, INT64_MAX, &p->mark.shipped.end) && take_number(&line, 10, 1, &any) &&
+        take_number(&line, 10, UINT64_MAX, &p->mark.shipped.dropped)) {
+        p->mark.shipped.any = any != 0;
         p->id.dev = (dev_t)dev;
         p->id.ino = (ino_t)ino;
         p->mark.cut = cut != 0;

@@ -1,17 +1,18 @@
 /* The positions file's text.
  *
  *     splashdam-positions 1
- *     STREAM DEV INO BIRTH COPIED SEQUENCE OFFSET CUT HEADLEN HEADHASH TAILLEN TAILHASH PATH
+ *     STREAM DEV INO BIRTH COPIED SEQUENCE GENERATION OFFSET CUT HEADLEN HEADHASH TAILLEN TAILHASH SHIPPED ANY
+ *         DROPPED PATH
  *     …
  *     end COUNT CHECKSUM
  *
- * Numbers are decimal, hashes 16 hexadecimal digits, BIRTH and COPIED nanoseconds since 1970, CUT is 0 or 1; STREAM and PATH have %XX for
+ * Numbers are decimal, hashes and GENERATION 16 hexadecimal digits, BIRTH and COPIED nanoseconds since 1970, CUT and ANY are 0 or 1; STREAM and PATH have %XX for
  * bytes up to 0x20, `%`, and from 0x7f on. CHECKSUM is XXH3-64 of all bytes before the line `end`.
  * The text is valid if and only if
  *   1. its first line is the one above (another version number: from a later splashdam);
  *   2. its last line is `end` with COUNT the number of lines between, and it ends with a newline;
  *   3. CHECKSUM agrees;
- *   4. every line between has these thirteen parts, each in its range.
+ *   4. every line between has these seventeen parts, each in its range.
  * A file that is cut, or has one bit changed, fails 1, 2 or 3. */
 #ifndef SPLASHDAM_POSITIONS_TEXT_H
 #define SPLASHDAM_POSITIONS_TEXT_H

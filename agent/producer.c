@@ -1,5 +1,6 @@
 #include "agent/producer.h"
 
+#include "agent/clock.h"
 #include "agent/kafka_embedded.h"
 #include "agent/producer_inner.h"
 
@@ -69,6 +70,7 @@ static struct topic *topic_new(struct producer *producer, struct slice name, con
     struct topic *topic = (struct topic *)calloc(1, sizeof(*topic));
     if (topic == NULL)
         return NULL;
+    topic->limits.max_age = topic->limits.max_ahead = INT64_MAX;
     topic->name = strndup(name.ptr, name.len);
     topic->partitioner = strdup(partitioner);
     if (topic->name == NULL || topic->partitioner == NULL) {
@@ -156,6 +158,8 @@ bool producer_is_records_fault(rd_kafka_resp_err_t code)
     }
 }
 
+/* ---- many messages with one call, without headers and times ---- */
+
 /* The next messages of one topic, from next_send on; *ret_end is one past the last record looked at. */
 static int gather(struct batch_private *batch, rd_kafka_message_t *messages, struct record **taken,
                   uint32_t *ret_end, struct topic **ret_topic)
@@ -215,15 +219,103 @@ static bool send_some(struct batch_private *batch)
     return true;
 }
 
+/* ---- one message with each call ---- */
+
+static int64_t max_age_of(const struct config_ship *ship, const struct topic *topic)
+{
+    switch (ship->max_age) {
+    case MAX_AGE_AUTO: return atomic_load_explicit(&topic->limits.max_age, memory_order_relaxed);
+    case MAX_AGE_OFF: return INT64_MAX;
+    default: return ship->max_age;
+    }
+}
+
+/* The message's time for Kafka, ms since 1970. */
+static int64_t time_of(const struct batch_private *batch, const struct record *record,
+                       bool *ret_replaced)
+{
+    const struct config_ship *ship = &batch->stream->config->ship;
+    const struct topic *topic = (const struct topic *)record->topic;
+    int64_t read = batch->time / NS_PER_MS, time = record->time / NS_PER_MS;
+    *ret_replaced = false;
+    if (ship->timestamp == TIMESTAMP_READ || record->time == batch->time)
+        return read;
+    *ret_replaced =
+        time <= 0 || read - time > max_age_of(ship, topic) ||
+        time - read > atomic_load_explicit(&topic->limits.max_ahead, memory_order_relaxed);
+    return *ret_replaced ? read : time;
+}
+
+/* `message` NULL: none. */
+static rd_kafka_resp_err_t send_one(struct producer *producer, struct batch_private *batch,
+                                    const struct record *record, struct message *message,
+                                    bool *ret_replaced)
+{
+    union {
+        const char *in;
+        void *out;
+    } payload = {record->payload.ptr}, key = {record->key.ptr};
+    const struct topic *topic = (const struct topic *)record->topic;
+    const int64_t time = time_of(batch, record, ret_replaced);
+    if (message != NULL)
+        message->time = time;
+    const struct producing what = {.topic = topic->handle,
+                                   .partition = RD_KAFKA_PARTITION_UA,
+                                   .payload = payload.out,
+                                   .payload_len = record->payload.len,
+                                   .key = key.out,
+                                   .key_len = record->key.len,
+                                   .time = time,
+                                   .batch = batch,
+                                   .message = message};
+    return producer_produce(producer->client, &what, false);
+}
+
+/* False: later. */
+static bool try_one(struct producer *producer, struct batch_private *batch, struct record *record)
+{
+    struct message *message =
+        batch->messages == NULL ? NULL : &batch->messages[record - batch->b.records];
+    bool replaced;
+    if (batch->timed && batch->stream->config->ship.max_age == MAX_AGE_AUTO &&
+        !producer_limits_known(producer, (struct topic *)record->topic))
+        return false;
+    rd_kafka_resp_err_t code = send_one(producer, batch, record, message, &replaced);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+        record->flags |= RECORD_SENT;
+    else if (producer_is_records_fault(code))
+        discard_at_once(batch, record, code);
+    else
+        return false; /* queue full, fatal, no such topic */
+    if (replaced) {
+        stats_begin(&batch->stream->stats);
+        stats_add(&batch->stream->stats, STAT_time_replaced, 1);
+        stats_end(&batch->stream->stats);
+    }
+    return true;
+}
+
+static bool send_each(struct producer *producer, struct batch_private *batch)
+{
+    for (; batch->next_send < batch->b.n_records; batch->next_send++) {
+        struct record *record = &batch->b.records[batch->next_send];
+        if (is_for_sending(record) && !try_one(producer, batch, record))
+            return false;
+    }
+    return true;
+}
+
 bool producer_send(struct producer *producer, struct batch_private *batch)
 {
+    bool each = batch->messages != NULL || batch->late;
     bool sent = true;
     pthread_rwlock_rdlock(&producer->lock);
     while (sent && batch->next_send < batch->b.n_records)
         sent = producer->open &&
                atomic_load_explicit(&batch->stream->held, memory_order_acquire) == 0 &&
-               send_some(batch);
+               (each ? send_each(producer, batch) : send_some(batch));
     pthread_rwlock_unlock(&producer->lock);
+    batch->late |= !sent;
     return sent;
 }
 
@@ -245,6 +337,7 @@ struct producer *producer_new(const struct config *config, struct ev_loop *loop,
     producer->room = room;
     producer->room_arg = room_arg;
     producer_report_init(producer);
+    producer_limits_init(producer);
     pthread_rwlock_init(&producer->lock, NULL);
     if (producer_set_brokers(producer, config, error) == -1 || producer_renew(producer, error) == -1)
         producer_free(&producer);
@@ -257,6 +350,7 @@ void producer_free(struct producer **producer_ptr)
     if (producer == NULL)
         return;
     producer_report_fini(producer);
+    producer_limits_fini(producer);
     while (producer->topics != NULL) {
         struct topic *topic = producer->topics;
         producer->topics = topic->next;

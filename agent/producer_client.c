@@ -139,6 +139,7 @@ static void take_event(struct client *client, rd_kafka_event_t *event)
         producer_failed(client, rd_kafka_event_error(event), rd_kafka_event_error_string(event));
         break;
     case RD_KAFKA_EVENT_LOG: take_log(event); break;
+    case RD_KAFKA_EVENT_DESCRIBECONFIGS_RESULT: producer_limits_answered(client, event); break;
     default: break;
     }
     rd_kafka_event_destroy(event);

@@ -28,6 +28,7 @@ void producer_failed(struct client *client, rd_kafka_resp_err_t code, const char
 /* The event is its own from here on. */
 void producer_spent(struct client *client, rd_kafka_event_t *event);
 void producer_polled(struct client *client); /* after the queue was emptied */
+void producer_limits_answered(struct client *client, rd_kafka_event_t *event);
 
 /* NULL and *error. */
 struct client *client_new(struct producer *producer, const struct config *config,

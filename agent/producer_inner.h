@@ -14,6 +14,15 @@
 
 struct kafka_embedded;
 
+/* Which times Kafka keeps in a topic, as it was told: producer_limits.c. */
+struct topic_limits {
+    _Atomic int64_t max_age;     /* ms */
+    _Atomic int64_t max_ahead;   /* ms */
+    _Atomic int64_t fresh_until; /* ns, monotonic; 0: not known yet */
+    atomic_bool wanted;          /* somebody waits for it */
+    bool asked;                  /* the main thread's: an answer is under way */
+};
+
 struct topic {
     struct topic *next;  /* of all */
     struct topic *chain; /* of its bucket */
@@ -21,17 +30,26 @@ struct topic {
     char *partitioner;
     rd_kafka_topic_t *handle; /* with the current client */
     unsigned blocked_pass;    /* the pass over the retries in which it took no message */
+    struct topic_limits limits;
 };
 
-/* A message to send again. Its bytes are its batch's, which is not finished without it. */
-struct retry {
-    struct retry *next;
-    struct batch_private *batch;
-    struct topic *topic;
+/* A message on its way to a client. Its bytes are its batch's, which is not finished without it. */
+struct producing {
+    rd_kafka_topic_t *topic;
+    int32_t partition; /* or RD_KAFKA_PARTITION_UA */
     void *payload, *key;
     size_t payload_len, key_len;
-    int32_t partition; /* where it was bound for, so that order holds; or RD_KAFKA_PARTITION_UA */
-    bool alone;        /* in a message set of its own */
+    int64_t time; /* ms since 1970; 0: when it is sent */
+    struct batch_private *batch;
+    struct message *message; /* NULL: it has no headers */
+};
+
+/* A message to send again. */
+struct retry {
+    struct retry *next;
+    struct topic *topic;
+    struct producing what; /* to the partition that it was bound for, so that order holds */
+    bool alone;            /* in a message set of its own */
 };
 
 struct producer {
@@ -52,7 +70,11 @@ struct producer {
     unsigned n_topics;
     struct log_limit too_many;
 
+    struct ev_async ask; /* a worker wants a topic's limits */
+
     /* The main thread's: */
+    struct ev_timer ask_timer; /* until limits are asked for once more */
+    struct log_limit unknown_limits;
     struct client *alone; /* made when it is needed */
     struct client *dying;
     struct retry *retries; /* in the order of their records once sorted */
@@ -90,6 +112,22 @@ int producer_set_brokers(struct producer *producer, const struct config *config,
 int producer_renew(struct producer *producer, struct error *error);
 /* Goes on with a new client when the old one has nothing any more. May free clients. */
 void producer_renew_when_due(struct producer *producer);
+
+/* producer_message.c */
+/* Gives one message to the client; 0: it has it, without a copy of key and payload. */
+rd_kafka_resp_err_t producer_produce(struct client *client, const struct producing *what,
+                                     bool again);
+/* Whose message was reported; *ret_message NULL: its batch has no more of it. */
+struct batch_private *producer_opaque(const rd_kafka_message_t *reported, bool *ret_again,
+                                      struct message **ret_message);
+
+/* producer_limits.c */
+void producer_limits_init(struct producer *producer);
+void producer_limits_fini(struct producer *producer);
+/* Any thread. False: the topic's limits are not known yet; Kafka is asked, and then there is room. */
+bool producer_limits_known(struct producer *producer, struct topic *topic);
+/* What was asked for is asked once more: there is another client. */
+void producer_limits_ask_again(struct producer *producer);
 
 /* producer_report.c */
 void producer_report_init(struct producer *producer);

@@ -57,6 +57,8 @@ int producer_renew(struct producer *producer, struct error *error)
         result = producer_topic_bind(producer, topic, error);
     producer->open = result == 0;
     pthread_rwlock_unlock(&producer->lock);
+    if (result == 0)
+        producer_limits_ask_again(producer);
     return result;
 }
 

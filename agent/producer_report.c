@@ -1,18 +1,11 @@
 /* Outcomes: delivery reports, and deliveries that are tried again. All of it runs in the main thread. */
+#include "agent/clock.h"
 #include "agent/producer_inner.h"
 
 #include <stdlib.h>
 
 #define RETRY_FIRST 0.1 /* s until a failed delivery is tried again; doubles up to: */
 #define RETRY_MOST  5.0
-
-/* A message's opaque: its batch, with the lowest bit set when this is another try. */
-static struct batch_private *opaque_batch(const rd_kafka_message_t *message, bool *ret_again)
-{
-    uintptr_t opaque = (uintptr_t)message->_private;
-    *ret_again = (opaque & 1) != 0;
-    return (struct batch_private *)(opaque & ~(uintptr_t)1);
-}
 
 /* ---- outcomes ---- */
 
@@ -76,23 +69,41 @@ static void discard(struct producer *producer, struct batch_private *batch, bool
     producer_settle(producer, batch, 1);
 }
 
-static void retry_later(struct producer *producer, struct batch_private *batch, bool again,
-                        const rd_kafka_message_t *message, bool alone)
+/* When it is sent again. Kafka takes no record whose time is far ahead of its own: that one gets this machine's time by
+ * then. */
+static int64_t time_again(struct batch_private *batch, struct message *message,
+                          rd_kafka_resp_err_t code)
 {
+    if (code != RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP)
+        return message != NULL ? message->time : batch->time / NS_PER_MS;
+    if (message != NULL && message->time != 0) {
+        message->time = 0;
+        stats_add(&batch->stream->delivery, STAT_time_replaced, 1);
+    }
+    return 0;
+}
+
+static void retry_later(struct producer *producer, const rd_kafka_message_t *reported, bool alone)
+{
+    bool again;
+    struct message *message;
+    struct batch_private *batch = producer_opaque(reported, &again, &message);
     struct retry *retry = (struct retry *)malloc(sizeof(*retry));
-    const char *name = rd_kafka_topic_name(message->rkt);
+    const char *name = rd_kafka_topic_name(reported->rkt);
     if (retry == NULL) {
         /* It stays unfinished: the position does not pass it and it is read again after a restart. */
         log_error("kafka", "out of memory: a record has to wait for a restart topic=%s", name);
         return;
     }
-    *retry = (struct retry){.batch = batch,
-                            .topic = producer_topic_find(producer, slice_str(name)),
-                            .payload = message->payload,
-                            .payload_len = message->len,
-                            .key = message->key,
-                            .key_len = message->key_len,
-                            .partition = message->partition,
+    *retry = (struct retry){.topic = producer_topic_find(producer, slice_str(name)),
+                            .what = {.partition = reported->partition,
+                                     .payload = reported->payload,
+                                     .payload_len = reported->len,
+                                     .key = reported->key,
+                                     .key_len = reported->key_len,
+                                     .time = time_again(batch, message, reported->err),
+                                     .batch = batch,
+                                     .message = message},
                             .alone = alone};
     assert(retry->topic != NULL);
     *producer->last_retry = retry;
@@ -119,17 +130,19 @@ static bool is_purged(rd_kafka_resp_err_t code)
     return code == RD_KAFKA_RESP_ERR__PURGE_QUEUE || code == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT;
 }
 
-/* Kafka takes no record whose time is far ahead of its own; the time is this machine's. */
 static const char *way_out(rd_kafka_resp_err_t code)
 {
-    return code == RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP ? "; set this machine's clock" : "";
+    return code == RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP
+               ? "; set this machine's clock if it is wrong, the records get its time"
+               : "";
 }
 
 void producer_reported(struct client *client, const rd_kafka_message_t *message)
 {
     struct producer *producer = client->producer;
     bool again;
-    struct batch_private *batch = opaque_batch(message, &again);
+    struct message *own;
+    struct batch_private *batch = producer_opaque(message, &again, &own);
     if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
         delivered(producer, batch, again, message->len);
         return;
@@ -146,7 +159,7 @@ void producer_reported(struct client *client, const rd_kafka_message_t *message)
         log_warn("kafka", "a delivery failed and is tried again: %s%s topic=%s stream=%s times=%u",
                  rd_kafka_err2str(message->err), way_out(message->err),
                  rd_kafka_topic_name(message->rkt), batch->stream->config->name, times);
-    retry_later(producer, batch, again, message, records_fault || client->alone);
+    retry_later(producer, message, records_fault || client->alone);
 }
 
 void producer_spent(struct client *client, rd_kafka_event_t *event)
@@ -183,11 +196,13 @@ static int compare_retries(const void *left, const void *right)
 {
     const struct retry *a = *(struct retry *const *)left;
     const struct retry *b = *(struct retry *const *)right;
-    if (a->batch->stream != b->batch->stream)
-        return a->batch->stream < b->batch->stream ? -1 : 1;
-    if (a->batch->sequence != b->batch->sequence)
-        return a->batch->sequence < b->batch->sequence ? -1 : 1;
-    int order = arena_order(&a->batch->out, (const char *)a->payload, (const char *)b->payload);
+    const struct batch_private *first = a->what.batch, *second = b->what.batch;
+    if (first->stream != second->stream)
+        return first->stream < second->stream ? -1 : 1;
+    if (first->sequence != second->sequence)
+        return first->sequence < second->sequence ? -1 : 1;
+    int order =
+        arena_order(&first->out, (const char *)a->what.payload, (const char *)b->what.payload);
     /* Empty payloads may share a place; then one is as good as the other. */
     return order;
 }
@@ -233,19 +248,18 @@ static struct client *retry_client(struct producer *producer, const struct retry
 static rd_kafka_resp_err_t retry_send(struct producer *producer, const struct retry *retry)
 {
     struct client *client = retry_client(producer, retry);
+    struct producing what = retry->what;
     struct error error;
     if (client == NULL)
         return RD_KAFKA_RESP_ERR__STATE;
-    rd_kafka_topic_t *handle = retry->topic->handle;
+    what.topic = retry->topic->handle;
     if (retry->alone)
-        handle = client_topic(client, retry->topic->name, retry->topic->partitioner, &error);
-    if (handle == NULL)
+        what.topic = client_topic(client, retry->topic->name, retry->topic->partitioner, &error);
+    if (what.topic == NULL)
         return RD_KAFKA_RESP_ERR__STATE;
-    int result = rd_kafka_produce(handle, retry->partition, 0, retry->payload, retry->payload_len,
-                                  retry->key, retry->key_len, (void *)((uintptr_t)retry->batch | 1));
-    rd_kafka_resp_err_t code = result == 0 ? RD_KAFKA_RESP_ERR_NO_ERROR : rd_kafka_last_error();
+    rd_kafka_resp_err_t code = producer_produce(client, &what, true);
     if (retry->alone)
-        rd_kafka_topic_destroy(handle);
+        rd_kafka_topic_destroy(what.topic);
     return code;
 }
 

@@ -1,6 +1,9 @@
 #include "agent/ship.h"
 
 #include "agent/encode.h"
+#include "agent/headers.h"
+#include "agent/log.h"
+#include "agent/proof.h"
 #include "agent/template.h"
 
 /* 0: found; 1: not a valid name; -1: no memory. `last`: the record before often has the same. */
@@ -58,13 +61,110 @@ static int make_keys(struct batch_private *batch)
     return batch->out.overflowed ? -1 : 0;
 }
 
+/* ---- headers ---- */
+
+/* The configured headers' values, ptr NULL where a field is missing; adds up the room that they take. -1: no memory. */
+static int render_headers(struct batch_private *batch, const struct record *record,
+                          struct slice *values, size_t *room)
+{
+    const struct option_templates *headers = &batch->stream->config->ship.headers;
+    for (size_t i = 0; i < headers->n; i++) {
+        int missing = template_render(headers->items[i].template, &batch->b, record, &values[i]);
+        if (missing == -1)
+            return -1;
+        if (missing > 0)
+            values[i] = (struct slice){NULL, 0};
+        else if (values[i].len == 0)
+            values[i] = SLICE("");
+        *room += headers_room(slice_str(headers->items[i].key), values[i]);
+    }
+    return 0;
+}
+
+/* `proof` NULL: none. */
+static int make_headers(struct batch_private *batch, const struct record *record,
+                        const struct proof *proof)
+{
+    const struct option_templates *headers = &batch->stream->config->ship.headers;
+    char value[PROOF_MOST];
+    size_t room = headers_room(SLICE(PROOF_HEADER), slice_of(value, sizeof(value)));
+    struct slice *values = NULL;
+    if (headers->n > 0) {
+        values = (struct slice *)arena_alloc(&batch->b.arena, headers->n * sizeof(*values));
+        if (values == NULL || render_headers(batch, record, values, &room) == -1)
+            return -1;
+    }
+    char *to = arena_reserve(&batch->out, room);
+    if (to == NULL)
+        return -1;
+    char *end = to;
+    if (proof != NULL)
+        end = headers_put(end, SLICE(PROOF_HEADER), slice_of(value, proof_encode(value, proof)));
+    for (size_t i = 0; i < headers->n; i++)
+        if (values[i].ptr != NULL)
+            end = headers_put(end, slice_str(headers->items[i].key), values[i]);
+    batch->messages[record - batch->b.records].headers = arena_commit(&batch->out, end);
+    return 0;
+}
+
+/* In a stream without headers only records with times of their own need it. */
+static bool needs_messages(const struct batch_private *batch)
+{
+    const struct config_ship *config = &batch->stream->config->ship;
+    return config->proof || config->headers.n > 0 || batch->timed;
+}
+
+static int make_messages(struct batch_private *batch)
+{
+    const struct config_ship *config = &batch->stream->config->ship;
+    const uint32_t n = batch->b.n_records;
+    for (uint32_t i = 0; config->timestamp == TIMESTAMP_RECORD && i < n && !batch->timed; i++)
+        batch->timed = batch->b.records[i].time != batch->time;
+    if (!config->proof)
+        proof_skip(batch);
+    if (!needs_messages(batch))
+        return 0;
+    batch->messages = (struct message *)arena_alloc(&batch->out, n * sizeof(struct message));
+    if (batch->messages == NULL)
+        return -1;
+    for (uint32_t i = 0; i < n; i++)
+        batch->messages[i] = (struct message){.batch = batch};
+    if (config->proof)
+        return proof_batch(batch, make_headers);
+    for (uint32_t i = 0; config->headers.n > 0 && i < n; i++)
+        if (record_is_left(&batch->b.records[i]) &&
+            make_headers(batch, &batch->b.records[i], NULL) == -1)
+            return -1;
+    return 0;
+}
+
 int ship_prepare(struct producer *producer, struct batch_private *batch, uint64_t *ret_discarded,
                  uint64_t *ret_replaced)
 {
-    if (choose_topics(producer, batch, ret_discarded) == -1 || make_keys(batch) == -1)
+    if (choose_topics(producer, batch, ret_discarded) == -1 || make_keys(batch) == -1 ||
+        make_messages(batch) == -1)
         return -1;
     if (batch->stream->config->ship.encode == ENCODE_JSON)
         return encode_json(&batch->b, &batch->out, ret_replaced);
     encode_raw(&batch->b);
     return 0;
+}
+
+bool ship_discard_last(struct batch_private *batch, uint64_t *discarded)
+{
+    const struct arena *scratch = &batch->b.arena;
+    const struct arena *out = &batch->out;
+    bool limited = scratch->overflowed || out->overflowed;
+    if (batch->b.n_records != 1 || !limited || scratch->starved || out->starved)
+        return false; /* it is the system that has none */
+    batch->b.records[0].flags |= RECORD_DISCARDED;
+    batch->b.n_dropped = 0;
+    *discarded = 1;
+    if (batch->stream->config->ship.proof)
+        proof_batch(batch, make_headers); /* of no record: its bytes are told as dropped */
+    else
+        proof_skip(batch);
+    log_error("ship", "a record is discarded: it does not fit into memory stream=%s",
+              batch->stream->config->name);
+    return true;
 }

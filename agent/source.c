@@ -151,6 +151,15 @@ void source_forget_seen(struct source *source)
         source->framing->state = (struct frame_state){0};
 }
 
+void source_go_on_at(struct source *source, const struct mark *mark)
+{
+    source->offset = mark->offset;
+    source->cut = mark->cut;
+    source->head = mark->head;
+    source->tail = mark->tail;
+    source->shipped = mark->shipped;
+}
+
 void source_restart(struct source *source)
 {
     source->offset = 0;
@@ -158,6 +167,7 @@ void source_restart(struct source *source)
     source_forget_seen(source);
     source->seen = 0;
     source->head = source->tail = (struct content_hash){0};
+    source->shipped = (struct shipped){0};
     source->epoch++;
 }
 
@@ -192,7 +202,10 @@ void source_mark(struct source *source, struct mark *ret_mark)
     char bytes[TAIL_MAX];
     uint32_t len = source->offset < TAIL_MAX ? (uint32_t)source->offset : TAIL_MAX;
     update_head(source);
-    *ret_mark = (struct mark){.offset = source->offset, .cut = source->cut, .head = source->head};
+    *ret_mark = (struct mark){.offset = source->offset,
+                              .cut = source->cut,
+                              .head = source->head,
+                              .shipped = source->shipped};
     if (len > 0 && read_at(source->fd, bytes, len, source->offset - len) == (ssize_t)len)
         ret_mark->tail = (struct content_hash){len, XXH3_64bits(bytes, len)};
     source->tail = ret_mark->tail;
@@ -208,6 +221,7 @@ static void fill_mark(struct source *source, struct mark *mark, const char *cons
         .cut = source->cut,
         .head = source->head,
         .tail = {len, XXH3_64bits(consumed_end - len, len)},
+        .shipped = source->shipped,
     };
     source->tail = mark->tail;
 }
@@ -309,7 +323,9 @@ static int take_lines(struct source *source, struct batch_pool *pool, struct bat
     range->begin_cut = source->cut;
     range->begin_head = source->head;
     range->begin_tail = source->tail;
+    range->begin_shipped = source->shipped;
     range->epoch = source->epoch;
+    range->generation = source->position == NULL ? 0 : source->position->generation;
     lines->origin = (uint16_t)(batch->n_origins - 1);
     if (split_lines(source, batch, lines, arena, flush) == -1) {
         batch_remove_last_range(pool, batch, range);
@@ -485,9 +501,12 @@ enum source_read source_read(struct source *source, struct batch_pool *pool,
 
 void source_commit_range(struct range *range)
 {
+    struct source *source = range->source;
     range->next = NULL;
-    *range->source->last = range;
-    range->source->last = &range->next;
+    *source->last = range;
+    source->last = &range->next;
+    if (range->epoch == source->epoch)
+        source->shipped = range->mark.shipped;
 }
 
 void source_undo_range(struct range *range)

@@ -48,7 +48,8 @@ struct source {
     size_t want; /* bytes of the next read; grows for long lines, shrinks for many short ones */
     struct content_hash head; /* seen again when it has rested */
     struct content_hash tail; /* of the bytes before offset: seen again at each read */
-    struct range *first;      /* ranges not finished, or behind one that is not */
+    struct shipped shipped; /* before what the batch holds that is being built, if it holds any of it */
+    struct range *first; /* ranges not finished, or behind one that is not */
     struct range **last;
 
     int fd;          /* -1: closed, and opened again by path when it has to be read */
@@ -120,6 +121,8 @@ void source_mark(struct source *source, struct mark *ret_mark);
 /* Learns the fingerprint of a file of which nothing was read yet, from its complete lines. */
 void source_know_head(struct source *source, uint64_t size);
 
+/* Reads on behind the mark. */
+void source_go_on_at(struct source *source, const struct mark *mark);
 /* What was left behind the offset, and known of the lines before it, is looked at anew. */
 void source_forget_seen(struct source *source);
 /* The source begins at 0 as if it were new: after a truncation. */

@@ -2,6 +2,7 @@
 
 #include "agent/frame.h"
 #include "agent/producer.h"
+#include "agent/proof.h"
 #include "agent/template.h"
 
 #include <stdlib.h>
@@ -28,7 +29,7 @@ static int open_parts(struct stream *stream, const struct config *config, struct
             return error_set(error, "stream %s: cannot use its topic", stream->config->name);
     }
     stream->fields = !stream->raw || chain_step_count(stream->chain) > 0 || stream->topic == NULL ||
-                     stream->config->ship.key != NULL;
+                     stream->config->ship.key != NULL || stream->config->ship.headers.n > 0;
     return open_frame(stream, error);
 }
 
@@ -43,6 +44,7 @@ struct stream *stream_new(const struct config *config, const struct config_strea
     stream->config = section;
     stream->worker = worker;
     stream->host = slice_str(config->host);
+    stream->agent = proof_agent(config->agent.id);
     stream->raw = section->ship.encode == ENCODE_RAW;
     stream->read_usual = stream->raw ? ARENA_CHUNK_ROOM : STREAM_READ_LEAST * 12;
     stream->read_size = stream->read_usual;

@@ -23,6 +23,7 @@ struct stream {
     struct slice host; /* host.name */
     struct chain *chain;
     struct tail *tail;
+    uint32_t agent;                /* proof_agent() */
     struct topic *topic;           /* when its name is constant */
     struct batch_private *blocked; /* the producer has not taken all of it yet */
     uint64_t next_sequence;        /* of its batches */

@@ -113,10 +113,7 @@ static int resume(struct tail *tail, struct source *source, uint64_t size)
     if (content == CONTENT_UNKNOWN)
         return -1;
     source->begin = BEGUN;
-    source->offset = mark->offset;
-    source->cut = mark->cut;
-    source->head = mark->head;
-    source->tail = mark->tail;
+    source_go_on_at(source, mark);
     switch (content) {
     case CONTENT_SAME:
         source->rested = true; /* until its first read it may be written anew, too */
@@ -139,6 +136,7 @@ static int resume(struct tail *tail, struct source *source, uint64_t size)
         return 0; /* later: it is found out once more when it is read */
     source_restart(source);
     source->epoch = 0; /* nothing is in flight */
+    positions_renew(tail->place.positions, source->position);
     tail_set_mark(tail, source);
     tail_find_missed_copies(tail, source->origin.path.ptr);
     return 0;

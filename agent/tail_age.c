@@ -45,8 +45,8 @@ void tail_set_out(struct tail *tail, struct source *source, const struct file_fa
     if (known) {
         source->offset = source->position->mark.offset;
     } else if (source->begin == BEGIN_AT_END) { /* that end, also when it is opened later */
-        struct mark mark = {.offset = facts->size};
-        source->offset = facts->size;
+        struct mark mark = {.offset = facts->size, .shipped = {.end = facts->size}};
+        source_go_on_at(source, &mark);
         positions_set(tail->place.positions, source->position, &mark);
     }
 }

@@ -83,10 +83,7 @@ void tail_read_packed(struct tail *tail, struct source *source, const char *path
         source->path = copy;
     }
     source->begin = BEGUN;
-    source->offset = mark.offset;
-    source->cut = mark.cut;
-    source->head = mark.head;
-    source->tail = mark.tail;
+    source_go_on_at(source, &mark);
     source->scanned = 0;
     source->touched = source->held = false;
     source->inflated = false;

@@ -226,7 +226,7 @@ static bool fill_from(struct tail *tail, struct source *source, struct batch_pri
 
 void tail_fill(struct tail *tail, struct batch_private *batch)
 {
-    int64_t time = clock_real();
+    int64_t time = batch->time = clock_real();
     tail_free_retired(tail, false);
     admit_waiting(tail);
     /* Every source that is ready now has one turn, so that none waits for a fast one. */

@@ -39,8 +39,11 @@ struct mark tail_mark_of(const struct source *source)
 {
     if (source->begin == BEGIN_RESUME) /* not opened yet */
         return source->position->mark;
-    return (struct mark){
-        .offset = source->offset, .cut = source->cut, .head = source->head, .tail = source->tail};
+    return (struct mark){.offset = source->offset,
+                         .cut = source->cut,
+                         .head = source->head,
+                         .tail = source->tail,
+                         .shipped = source->shipped};
 }
 
 static enum match match_content(struct tail *tail, const struct source *source, int fd,
@@ -144,10 +147,10 @@ static void clamp(struct tail *tail, struct source *source, uint64_t size)
     uint64_t begin = content_line_start(source->fd, size, source_line_end(source));
     if (content_mark(source->fd, begin, &end) == -1)
         return;
-    source->offset = begin;
-    source->cut = false;
-    source->head = end.head;
-    source->tail = end.tail;
+    if (source->shipped.end <= begin)
+        end.shipped = source->shipped;
+    end.shipped.any = source->shipped.any;
+    source_go_on_at(source, &end);
     for (struct range *range = source->first; range != NULL; range = range->next)
         if (range->mark.offset > begin)
             range->mark = end;
@@ -208,10 +211,7 @@ static bool go_on_in(struct tail *tail, struct source *source, const struct cand
     source->seen = copy->facts.size;
     source->failed = false;
     source->begin = BEGUN;
-    source->offset = mark.offset;
-    source->cut = mark.cut;
-    source->head = mark.head;
-    source->tail = mark.tail;
+    source_go_on_at(source, &mark);
     tail_set_name(tail, source, copy->path);
     if (copy->match == MATCH_SHORTER)
         clamp(tail, source, copy->facts.size);
@@ -315,6 +315,7 @@ bool tail_truncated(struct tail *tail, struct source *source)
         tail_lost(tail, source, source->offset, source->seen, "truncated before it was read");
     source_restart(source);
     source->seen = facts.size;
+    positions_renew(tail->place.positions, source->position);
     tail_set_mark(tail, source);
     tail_make_ready(tail, source);
     tail_find_missed_copies(tail, source->origin.path.ptr);

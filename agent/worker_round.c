@@ -14,7 +14,8 @@
 
 static size_t cost_of(const struct batch_private *batch)
 {
-    return sizeof(*batch) + batch->out.size + (size_t)batch->n_messages * BATCH_MESSAGE_COST;
+    size_t message = BATCH_MESSAGE_COST + (batch->messages != NULL ? BATCH_HEADERS_COST : 0);
+    return sizeof(*batch) + batch->out.size + batch->n_messages * message;
 }
 
 void worker_batch_done(struct worker *worker, struct batch_private *batch)
@@ -100,23 +101,6 @@ static bool send(struct worker *worker, struct batch_private *batch)
     return true;
 }
 
-/* A single line that needs more memory than a batch may have can't be shipped. When it is the system that
- * has none, it is tried again. */
-static bool discard_last(struct batch_private *batch, uint64_t *discarded)
-{
-    const struct arena *scratch = &batch->b.arena;
-    const struct arena *out = &batch->out;
-    bool limited = scratch->overflowed || out->overflowed;
-    if (batch->b.n_records != 1 || !limited || scratch->starved || out->starved)
-        return false;
-    batch->b.records[0].flags |= RECORD_DISCARDED;
-    batch->b.n_dropped = 0;
-    *discarded = 1;
-    log_error("worker", "a record is discarded: it does not fit into memory stream=%s",
-              batch->stream->config->name);
-    return true;
-}
-
 static void again_later(struct worker *worker)
 {
     ev_timer_stop(worker->loop, &worker->gather);
@@ -144,7 +128,7 @@ static bool round_of(struct worker *worker, struct stream *stream)
         return !starved && tail_ready(stream->tail);
     }
     if (build(worker, batch, &discarded_topic, &replaced) == -1 &&
-        !discard_last(batch, &discarded_memory)) {
+        !ship_discard_last(batch, &discarded_memory)) {
         tail_undo(batch);
         batch_give(&worker->pool, batch);
         again_later(worker);

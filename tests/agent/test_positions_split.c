@@ -1,4 +1,4 @@
-/* covers: agent/positions.c (positions_split()) */
+/* covers: agent/positions.c (positions_split(), generations) */
 #include "agent/positions.h"
 
 #include "agent/log.h"
@@ -13,11 +13,15 @@ static void a_split_gives_the_mark_to_the_copy_and_begins_the_log_anew(void **st
     struct positions *positions = positions_open(folder, flusher, &error);
     assert_non_null(positions);
     const struct identity log = {1, 10, 100}, copy = {1, 11, 200};
-    const struct mark mark = {.offset = 7, .head = {7, 1}, .tail = {7, 2}};
+    const struct mark mark = {.offset = 7,
+                              .head = {7, 1},
+                              .tail = {7, 2},
+                              .shipped = {.end = 5, .dropped = 2, .any = true}};
     struct mark found;
     bool known;
     struct position *position = positions_claim(positions, "s", &log, "/l/a.log", 0, &known);
     positions_set(positions, position, &mark);
+    const uint64_t generation = position->generation;
     struct position *stale = positions_claim(positions, "s", &copy, "/l/other", 1, &known);
     assert_null(positions_split(positions, position, &copy, 7)); /* another worker has it */
     assert_true(identity_equal(&position->id, &log));
@@ -30,10 +34,13 @@ static void a_split_gives_the_mark_to_the_copy_and_begins_the_log_anew(void **st
     assert_int_equal(fresh->owner, 0);
     assert_true(fresh->sequence > position->sequence);
     assert_string_equal(fresh->path, "/l/a.log");
+    assert_true(position->generation == generation && fresh->generation != generation);
     assert_true(positions_find(positions, "s", &copy, &found));
     assert_int_equal(found.offset, 7);
+    assert_true(found.shipped.end == 5 && found.shipped.dropped == 2 && found.shipped.any);
     assert_true(positions_find(positions, "s", &log, &found));
     assert_int_equal(found.offset, 0);
+    assert_true(found.shipped.end == 0 && found.shipped.dropped == 0 && !found.shipped.any);
     assert_false(positions_find(positions, "t", &log, &found));
     positions_release(positions, position);
     positions_release(positions, fresh);
@@ -42,10 +49,47 @@ static void a_split_gives_the_mark_to_the_copy_and_begins_the_log_anew(void **st
     harness_remove(folder);
 }
 
+static uint64_t generation_of(const char *agent, const char *stream, const struct identity *id,
+                              bool renewed)
+{
+    char *folder = harness_folder();
+    struct flusher *flusher = flusher_new();
+    struct error error;
+    bool known;
+    struct positions *positions = positions_open(folder, flusher, &error);
+    assert_non_null(positions);
+    positions_name_agent(positions, agent);
+    struct position *position = positions_claim(positions, stream, id, "/l/a.log", 0, &known);
+    if (renewed)
+        positions_renew(positions, position);
+    const uint64_t generation = position->generation;
+    positions_close(&positions);
+    flusher_free(&flusher);
+    harness_remove(folder);
+    return generation;
+}
+
+static void a_generation_is_the_same_when_it_is_found_anew_and_no_other_s(void **state)
+{
+    (void)state;
+    const struct identity id = {1, 10, 100}, younger = {1, 10, 101};
+    const uint64_t all[] = {
+        generation_of("a", "s", &id, false),      generation_of("b", "s", &id, false),
+        generation_of("a", "t", &id, false),      generation_of("a", "s", &id, true),
+        generation_of("a", "s", &younger, false), generation_of("a", "s", &younger, true),
+    };
+    for (size_t i = 0; i < ROWS(all); i++)
+        for (size_t j = 0; j < i; j++)
+            assert_true(all[i] != all[j]);
+    assert_true(generation_of("a", "s", &id, false) == all[0]);
+    assert_true(generation_of("a", "s", &id, true) == all[3]);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_split_gives_the_mark_to_the_copy_and_begins_the_log_anew),
+        cmocka_unit_test(a_generation_is_the_same_when_it_is_found_anew_and_no_other_s),
     };
     log_init(-1);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Measures splashdam beside the limit, a bare librdkafka loop with the same properties, against one real broker.
 
-Run through tests/bench/run.sh (or `make bench`). Two cases, both over the same nginx access log:
+Run through tests/bench/run.sh (or `make bench`). Two cases, over the same nginx access log:
     raw         lines as they are
     regex+json  the combined format parsed by a regular expression with typed fields, 404s dropped, JSON
+and both with `proof: true`, a header with each message (which the loops have not)
 
 The measure is CPU seconds (user and system) a million lines: clients and broker share the machine, so wall time tells
 more of the broker. Runs are interleaved, and each figure is the median with its spread. An agent's CPU seconds count all
@@ -55,12 +56,16 @@ PROPERTIES.update(pair.split('=', 1) for pair in os.environ.get('BENCH_PROPERTIE
 
 COMBINED = (r'^(?<client>\S+) \S+ (?<user>\S+) \[(?<time>[^\]]+)\] "(?<method>\S+) (?<url>\S+) (?<protocol>[^"]+)" '
             r'(?<status>\d{3}) (?<size>\d+|-) "(?<referer>[^"]*)" "(?<agent>[^"]*)"$')
-CHAINS = {
-    'raw': ('', 'raw'),
-    'regex+json': ("""
+PARSING = """
     chain:
       - parse_regex: {pattern: '%s', types: {status: number, size: number}}
-      - drop: {when: 'status == 404'}""" % COMBINED, 'json'),
+      - drop: {when: 'status == 404'}""" % COMBINED
+# Of each case: the chain, and how it is shipped.
+CHAINS = {
+    'raw': ('', 'encode: raw'),
+    'regex+json': (PARSING, 'encode: json'),
+    'raw, proof': ('', 'encode: raw, proof: true'),
+    'json, proof': (PARSING, 'encode: json, proof: true'),
 }
 # The agent's memory bounds what is in flight, and a loop without a bound loses time to its own memory; so the limit is
 # the better of two loops: one with the very properties, one whose queue is as short as what the agent has in flight.
@@ -149,7 +154,7 @@ class Bench:
         state = os.path.join(self.folder, 'state')
         shutil.rmtree(state, ignore_errors=True)
         os.mkdir(state)
-        chain, encode = CHAINS[case]
+        chain, ship = CHAINS[case]
         path = os.path.join(self.folder, 'bench.yaml')
         with open(path, 'w') as file:
             file.write("""agent: {id: bench, state: '%s'}
@@ -159,8 +164,8 @@ kafka:
 streams:
   app:
     tail: {paths: ['%s'], start: beginning}%s
-    ship: {topic: %s, encode: %s}
-""" % (state, self.bootstrap, ', '.join("%s: '%s'" % pair for pair in PROPERTIES.items()), log, chain, topic, encode))
+    ship: {topic: %s, %s}
+""" % (state, self.bootstrap, ', '.join("%s: '%s'" % pair for pair in PROPERTIES.items()), log, chain, topic, ship))
         return path
 
     def agent(self, case, log, lines, wrapper=()):
