@@ -73,7 +73,6 @@ struct producer {
     struct ev_async ask; /* a worker wants a topic's limits */
 
     /* The main thread's: */
-    struct ev_timer ask_timer; /* until limits are asked for once more */
     struct log_limit unknown_limits;
     struct client *alone; /* made when it is needed */
     struct client *dying;

@@ -1,20 +1,23 @@
 /* Which times Kafka keeps in a topic: it is asked for the topic's configuration (DescribeConfigs) when a worker first has
- * messages with times of their own for it, which wait for the answer; and once more with the first of them after
- * FRESH_NS. What is older than the topic's retention would be deleted at once, what is too far ahead is refused. */
+ * messages with times of their own for it, which wait for the answer, at most TIMEOUT_MS; and once more with the first of them
+ * after FRESH_NS. What is older than the topic's retention would be deleted at once, what is too far ahead is refused. */
 #include "agent/clock.h"
 #include "agent/producer_inner.h"
 
 #include <stdlib.h>
 
-#define FRESH_NS   (60 * NS_PER_S)
-#define TIMEOUT_MS 10000
-#define AGAIN_S    1.0 /* after Kafka could not be reached */
+#define FRESH_NS (60 * NS_PER_S)
+#define AGAIN_NS \
+    (10 * NS_PER_S) /* after Kafka could not be reached, or a topic was not there yet */
+#define TIMEOUT_MS 5000
 
 /* ---- the worker's side ---- */
 
 bool producer_limits_known(struct producer *producer, struct topic *topic)
 {
     struct topic_limits *limits = &topic->limits;
+    if (producer->embedded != NULL)
+        return true; /* it keeps nothing */
     int64_t fresh_until = atomic_load_explicit(&limits->fresh_until, memory_order_acquire);
     if (clock_monotonic() >= fresh_until && !atomic_exchange(&limits->wanted, true))
         ev_async_send(producer->loop, &producer->ask);
@@ -54,13 +57,6 @@ static void ask(struct producer *producer)
     free((void *)topics);
 }
 
-static void ask_later(struct producer *producer)
-{
-    ev_timer_stop(producer->loop, &producer->ask_timer);
-    ev_timer_set(&producer->ask_timer, AGAIN_S, 0.);
-    ev_timer_start(producer->loop, &producer->ask_timer);
-}
-
 void producer_limits_ask_again(struct producer *producer)
 {
     for (struct topic *topic = producer->topics; topic != NULL; topic = topic->next)
@@ -70,14 +66,20 @@ void producer_limits_ask_again(struct producer *producer)
 
 /* ---- the answer ---- */
 
+static void answered(struct topic *topic, int64_t fresh_ns)
+{
+    struct topic_limits *limits = &topic->limits;
+    atomic_store_explicit(&limits->fresh_until, clock_monotonic() + fresh_ns, memory_order_release);
+    limits->asked = false;
+    atomic_store(&limits->wanted, false);
+}
+
 static void know(struct topic *topic, int64_t max_age, int64_t max_ahead)
 {
     struct topic_limits *limits = &topic->limits;
     atomic_store_explicit(&limits->max_age, max_age, memory_order_relaxed);
     atomic_store_explicit(&limits->max_ahead, max_ahead, memory_order_relaxed);
-    atomic_store_explicit(&limits->fresh_until, clock_monotonic() + FRESH_NS, memory_order_release);
-    limits->asked = false;
-    atomic_store(&limits->wanted, false);
+    answered(topic, FRESH_NS);
 }
 
 /* Milliseconds; no limit where there is none, or it is not told. */
@@ -146,29 +148,19 @@ static void take_topic(struct producer *producer, const rd_kafka_ConfigResource_
                  "how long a topic keeps records can't be asked, older ones are deleted at once; "
                  "set ship.max_age, or allow DescribeConfigs: %s topic=%s times=%u",
                  rd_kafka_err2str(code), topic->name, times);
-    know(topic, INT64_MAX, INT64_MAX);
+    answered(topic, AGAIN_NS);
 }
 
-static bool is_passing(rd_kafka_resp_err_t code)
+/* No answer for any of the topics; what was known of them before still holds. */
+static void take_failure(struct producer *producer, rd_kafka_event_t *event)
 {
-    return code == RD_KAFKA_RESP_ERR__TIMED_OUT || code == RD_KAFKA_RESP_ERR__TRANSPORT ||
-           code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || code == RD_KAFKA_RESP_ERR__DESTROY ||
-           code == RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT;
-}
-
-/* No answer for any of the topics: nothing could be sent to them either, or Kafka never tells. */
-static void take_failure(struct producer *producer, rd_kafka_resp_err_t code)
-{
-    for (struct topic *topic = producer->topics; topic != NULL; topic = topic->next) {
-        if (topic->limits.asked && is_passing(code))
-            topic->limits.asked = false;
-        else if (topic->limits.asked)
-            know(topic, INT64_MAX, INT64_MAX);
-    }
-    if (is_passing(code))
-        ask_later(producer);
-    else
-        log_info("kafka", "how long topics keep records can't be asked: %s", rd_kafka_err2str(code));
+    unsigned times;
+    for (struct topic *topic = producer->topics; topic != NULL; topic = topic->next)
+        if (topic->limits.asked)
+            answered(topic, AGAIN_NS);
+    if (log_allowed(&producer->unknown_limits, &times))
+        log_info("kafka", "how long topics keep records can't be asked: %s times=%u",
+                 log_quote(rd_kafka_event_error_string(event)), times);
 }
 
 void producer_limits_answered(struct client *client, rd_kafka_event_t *event)
@@ -180,7 +172,7 @@ void producer_limits_answered(struct client *client, rd_kafka_event_t *event)
         return; /* the new one was asked */
     pthread_rwlock_rdlock(&producer->lock);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        take_failure(producer, code);
+        take_failure(producer, event);
     } else {
         const rd_kafka_ConfigResource_t **topics = rd_kafka_DescribeConfigs_result_resources(
             rd_kafka_event_DescribeConfigs_result(event), &n);
@@ -200,23 +192,14 @@ static void on_ask(struct ev_loop *loop, struct ev_async *watcher, int events)
     ask((struct producer *)watcher->data);
 }
 
-static void on_ask_timer(struct ev_loop *loop, struct ev_timer *timer, int events)
-{
-    (void)loop;
-    (void)events;
-    ask((struct producer *)timer->data);
-}
-
 void producer_limits_init(struct producer *producer)
 {
     ev_async_init(&producer->ask, on_ask);
-    ev_timer_init(&producer->ask_timer, on_ask_timer, 0., 0.);
-    producer->ask.data = producer->ask_timer.data = producer;
+    producer->ask.data = producer;
     ev_async_start(producer->loop, &producer->ask);
 }
 
 void producer_limits_fini(struct producer *producer)
 {
     ev_async_stop(producer->loop, &producer->ask);
-    ev_timer_stop(producer->loop, &producer->ask_timer);
 }
