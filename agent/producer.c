@@ -277,8 +277,7 @@ static bool try_one(struct producer *producer, struct batch_private *batch, stru
     struct message *message =
         batch->messages == NULL ? NULL : &batch->messages[record - batch->b.records];
     bool replaced;
-    if (batch->timed && batch->stream->config->ship.max_age == MAX_AGE_AUTO &&
-        !producer_limits_known(producer, (struct topic *)record->topic))
+    if (batch->timed && !producer_limits_known(producer, (struct topic *)record->topic))
         return false;
     rd_kafka_resp_err_t code = send_one(producer, batch, record, message, &replaced);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
