@@ -158,6 +158,8 @@ install: all
 	install -m 644 $(PLUGINS) $(DESTDIR)$(PLUGIN_DIR)/
 	install -m 644 plugins/plugin.h $(DESTDIR)$(PREFIX)/include/splashdam/
 	install -m 644 LICENSE README.md docs/*.md docs/*.json $(DESTDIR)$(PREFIX)/share/doc/splashdam/
+	install -d $(DESTDIR)$(PREFIX)/share/doc/splashdam/examples
+	install -m 755 docs/examples/*.py $(DESTDIR)$(PREFIX)/share/doc/splashdam/examples/
 	install -m 644 conf.d/*.yaml $(DESTDIR)$(PREFIX)/share/doc/splashdam/
 	test -e $(DESTDIR)$(SYSCONFDIR)/splashdam/splashdam.yaml || \
 		install -m 640 packaging/splashdam.yaml $(DESTDIR)$(SYSCONFDIR)/splashdam/
