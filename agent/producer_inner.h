@@ -33,7 +33,8 @@ struct topic {
     struct topic_limits limits;
 };
 
-/* A message on its way to a client. Its bytes are its batch's, which is not finished without it. */
+/* A message on its way to a client, which copies key and headers. The payload is its batch's, which is not finished without
+ * it. */
 struct producing {
     rd_kafka_topic_t *topic;
     int32_t partition; /* or RD_KAFKA_PARTITION_UA */
@@ -50,6 +51,7 @@ struct retry {
     struct topic *topic;
     struct producing what; /* to the partition that it was bound for, so that order holds */
     bool alone;            /* in a message set of its own */
+    char key[];            /* the client's copy goes with its report */
 };
 
 struct producer {
@@ -113,7 +115,7 @@ int producer_renew(struct producer *producer, struct error *error);
 void producer_renew_when_due(struct producer *producer);
 
 /* producer_message.c */
-/* Gives one message to the client; 0: it has it, without a copy of key and payload. */
+/* Gives one message to the client; 0: it has it, without a copy of the payload. */
 rd_kafka_resp_err_t producer_produce(struct client *client, const struct producing *what,
                                      bool again);
 /* Whose message was reported; *ret_message NULL: its batch has no more of it. */

@@ -88,7 +88,7 @@ static void retry_later(struct producer *producer, const rd_kafka_message_t *rep
     bool again;
     struct message *message;
     struct batch_private *batch = producer_opaque(reported, &again, &message);
-    struct retry *retry = (struct retry *)malloc(sizeof(*retry));
+    struct retry *retry = (struct retry *)malloc(sizeof(*retry) + reported->key_len);
     const char *name = rd_kafka_topic_name(reported->rkt);
     if (retry == NULL) {
         /* It stays unfinished: the position does not pass it and it is read again after a restart. */
@@ -99,13 +99,15 @@ static void retry_later(struct producer *producer, const rd_kafka_message_t *rep
                             .what = {.partition = reported->partition,
                                      .payload = reported->payload,
                                      .payload_len = reported->len,
-                                     .key = reported->key,
+                                     .key = reported->key == NULL ? NULL : retry->key,
                                      .key_len = reported->key_len,
                                      .time = time_again(batch, message, reported->err),
                                      .batch = batch,
                                      .message = message},
                             .alone = alone};
     assert(retry->topic != NULL);
+    if (reported->key_len > 0)
+        memcpy(retry->key, reported->key, reported->key_len);
     *producer->last_retry = retry;
     producer->last_retry = &retry->next;
     stats_add(&batch->stream->delivery, STAT_retried, 1);

@@ -62,6 +62,7 @@ static void assert_arrived(struct rig *rig, int n, bool replaced)
         assert_header(headers, 0, "n", number);
         assert_header(headers, 1, "empty", "");
         assert_int_equal(message->key_len, message->len);
+        assert_memory_equal(message->key, message->payload, message->len);
         if (replaced)
             assert_in_range(time, clock_real() / NS_PER_MS - 600000, clock_real() / NS_PER_MS + 1);
         else
