@@ -106,7 +106,7 @@ static void retry_later(struct producer *producer, const rd_kafka_message_t *rep
                                      .message = message},
                             .alone = alone};
     assert(retry->topic != NULL);
-    if (reported->key_len > 0)
+    if (reported->key != NULL)
         memcpy(retry->key, reported->key, reported->key_len);
     *producer->last_retry = retry;
     producer->last_retry = &retry->next;
