@@ -3,8 +3,8 @@
 #   all        the agent and its plugins, into build/
 #   check      installs what is missing, builds with -Werror, runs every test
 #   unit fuzz-corpus model e2e   parts of check; E2E=tests/e2e/test_x.py runs only that
-#   model      random file operations against a model for MODEL_SECONDS (60); MODEL_SEED repeats a round, with MODEL_COPIES=0
-#              no log is copied and truncated
+#   model      random file operations against a model for MODEL_SECONDS (60); MODEL_SEED repeats a round, with MODEL_COPIES=1
+#              logs are copied and truncated, too (so does soak)
 #   faults     calls that fail, kills and power cuts at each step; FAULTS=all tries every one
 #   soak       all faults, then the model for SOAK_SECONDS (0: until it is stopped), each seed printed
 #   demo       shows the agent at work; DEMO_SECONDS=0 keeps going until Ctrl-C
@@ -22,7 +22,7 @@ PLUGIN_DIR = $(PREFIX)/lib/splashdam/plugins
 FUZZ_SECONDS ?= 30
 MODEL_SECONDS ?= 60
 MODEL_SEED ?=
-MODEL_COPIES ?= 1
+MODEL_COPIES ?=
 SOAK_SECONDS ?= 0
 FAULTS ?=
 SYSCONFDIR ?= /etc
@@ -101,7 +101,7 @@ faults: all $(INJECTOR) $(B)/tests/faults/mock_broker
 
 soak:
 	$(MAKE) SAN= FAULTS=all faults
-	$(MAKE) SAN=$(SAN) MODEL_SECONDS=$(SOAK_SECONDS) model
+	$(MAKE) SAN=$(SAN) MODEL_SECONDS=$(SOAK_SECONDS) MODEL_COPIES=1 model
 
 fuzz-corpus: all $(FUZZ:%=$(B)/replay/%)
 	@for t in $(FUZZ); do BUILD=$(B) $(B)/replay/$$t tests/fuzz/corpus/$$t || exit 1; done

@@ -352,6 +352,8 @@ static void appeared(struct tail *tail, const char *path, const struct file_fact
         lose_name(tail, path);
         return;
     }
+    if (source != NULL && source->unpacked && !tail_read_plain(tail, source, path))
+        return;
     if (source == NULL) {
         if (!tail_owns(path, tail->place.worker, tail->place.workers) ||
             tail_hold_copy(tail, path, facts) ||

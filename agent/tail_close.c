@@ -16,8 +16,8 @@
 /* Read to its end, nothing held back, all of it delivered, and to be found again by its name. */
 static bool could_be_closed(const struct source *source)
 {
-    return source->fd != -1 && source->named && !source->ready && !source->failed &&
-           !source->held && !source->holding && source->first == NULL &&
+    return source->fd != -1 && source->named && !source->unpacked && !source->ready &&
+           !source->failed && !source->held && !source->holding && source->first == NULL &&
            source->position->mark.offset == source->offset;
 }
 
@@ -265,8 +265,12 @@ int tail_wake(struct tail *tail, struct source *source)
         source->failed = true;
         return -1;
     }
-    if (source->fd == -1)
-        return -1; /* it goes on in a compressed file, as soon as that is open */
+    if (source->fd ==
+        -1) { /* it goes on in a compressed file, or a copy, as soon as that can be opened */
+        if (!source->ready)
+            put_off(tail, source, EMFILE);
+        return -1;
+    }
     forget_other_size(source);
     return 0;
 }

@@ -19,6 +19,7 @@ struct held {
     struct identity of; /* the log's file */
     uint64_t same;      /* it was seen to be equal to the log's file up to there */
     uint64_t compared;  /* byte for byte */
+    bool own;           /* has lines of its own, and no glob matches it */
     bool pending;       /* looked at by tail_tick() until that is over */
     struct line_end end;
     unsigned looked; /* the look in which it had its turn */
@@ -222,6 +223,8 @@ static bool hold_open(struct tail *tail, const char *path, const struct file_fac
     uint64_t begin = 0;
     if (held != NULL && log == NULL)
         return outlived(tail, held, facts, fd, UINT64_MAX);
+    if (held != NULL && log->unpacked) /* what is decompressed has a hole: nothing to compare with */
+        return held->pending = true;
     if (log == NULL || identity_equal(&log->id, &facts->id) || is_known(tail, fd, facts))
         return tail_by_id(tail, &facts->id) != NULL;
     if (held == NULL && facts->id.birth != 0 && facts->id.birth < log->id.birth)
@@ -242,9 +245,11 @@ static bool hold_open(struct tail *tail, const char *path, const struct file_fac
         }
         return tail_by_id(tail, &facts->id) != NULL || hold_open(tail, path, facts, fd);
     }
+    if (verdict == VERDICT_OWN && !tail_matches(tail, path)) { /* what is its own is nothing to us */
+        held->pending = false;
+        return held->own = true; /* stays, so that it is not compared from its beginning each time */
+    }
     drop(tail, held);
-    if (verdict == VERDICT_OWN && !tail_matches(tail, path))
-        return true; /* what is its own is nothing to us */
     if (verdict == VERDICT_OWN)
         remember(tail, path, facts, fd, begin);
     return false;
@@ -258,7 +263,7 @@ void tail_settle_held(struct tail *tail, const struct identity *log, uint64_t co
         if (!identity_equal(&held->of, log))
             continue;
         int fd = tail_open_to_compare(tail, held->path, &held->id);
-        if (fd == -1 || file_facts_fd(fd, &facts) == -1)
+        if (fd == -1 || held->own || file_facts_fd(fd, &facts) == -1)
             drop(tail, held); /* gone, or told anew by its content */
         else
             outlived(tail, held, &facts, fd, covered);
@@ -319,8 +324,10 @@ void tail_look_at_held(struct tail *tail)
             memcpy(path, held->path, strlen(held->path) + 1);
             if (tail_matches(tail, path))
                 tail_look(tail, path);
-            else
+            else {
+                held->pending = false; /* unless it is found to be so again */
                 tail_copy_event(tail, path, IN_MODIFY);
+            }
             next = tail->held; /* the list may be another one now */
         }
     }
@@ -346,6 +353,9 @@ void tail_copy_event(struct tail *tail, const char *path, uint32_t mask)
     if (log == NULL || file_facts(path, &facts) == -1 || !facts.regular ||
         tail_by_id(tail, &facts.id) != NULL || facts.id.birth < log->id.birth)
         return;
-    if (!tail_hold_copy(tail, path, &facts))
+    if (tail_hold_copy(tail, path, &facts))
+        return;
+    log = tail_newest(tail, base);
+    if (log != NULL && log->offset == 0) /* else its truncation is seen by reading it */
         tail_find_missed_copies(tail, base);
 }

@@ -58,7 +58,7 @@ enum packed tail_find_packed(struct tail *tail, const char *log, const struct co
     size_t n;
     if (head->len == 0)
         return PACKED_NONE; /* nothing is known to compare */
-    char **paths = tail_list_rotated(tail, log, true, &n);
+    char **paths = tail_list_rotated(tail, log, true, 0, &n);
     for (size_t i = 0; i < n && found != PACKED_FOUND; i++) {
         if (strcmp(paths[i], path) <= 0)
             continue;
@@ -115,6 +115,22 @@ bool tail_unpack(struct tail *tail, struct source *source)
         tail_find_packed(tail, source->origin.path.ptr, &mark.head, path) == PACKED_NONE)
         return false; /* nothing of it is missing, or all */
     tail_read_packed(tail, source, path);
+    return true;
+}
+
+bool tail_read_plain(struct tail *tail, struct source *source, const char *path)
+{
+    const struct mark mark = tail_mark_of(source);
+    struct file_facts facts;
+    int fd = tail_open_to_compare(tail, path, &source->id);
+    bool same = fd != -1 && file_facts_fd(fd, &facts) == 0 &&
+                source_compare(fd, facts.size, &mark) == CONTENT_SAME;
+    tail_drop_file(tail, fd);
+    if (!same)
+        return false;
+    tail_close_file(tail, source);
+    source_forget_seen(source);
+    source->packed = source->unpacked = source->gone = source->unlinked = false;
     return true;
 }
 

@@ -100,8 +100,10 @@ void tail_note_copy(struct tail *tail, const char *log, int64_t birth);
 
 /* tail_rotated.c */
 /* The paths of all files beside the log with a rotated name of it, plain ones or compressed ones, in the order of their names;
- * one block of memory, to be freed. NULL: there is none, or the folder can't be read. */
-char **tail_list_rotated(struct tail *tail, const char *log, bool compressed, size_t *ret_n);
+ * one block of memory, to be freed. NULL: there is none, or the folder can't be read. A listing that was made since `since` (ns since
+ * 1970) will do although the folder has changed; 0: none will. */
+char **tail_list_rotated(struct tail *tail, const char *log, bool compressed, int64_t since,
+                         size_t *ret_n);
 /* Gives back the memory of the last listing; the next one reads the folder. */
 void tail_forget_rotated(struct tail *tail);
 
@@ -292,6 +294,9 @@ bool tail_read_compressed(struct tail *tail, struct position *position);
 bool tail_unpack(struct tail *tail, struct source *source);
 /* The source, which has no file open, goes on in the compressed one of this path, as soon as there are descriptors for it. */
 void tail_read_packed(struct tail *tail, struct source *source, const char *path);
+/* A file that bears the identity is there, under this path: the source goes on in it. False: it is not the text, but what was
+ * compressed. */
+bool tail_read_plain(struct tail *tail, struct source *source, const char *path);
 /* The next step. True: there is nothing to read of it yet, or it is gone. */
 bool tail_inflate(struct tail *tail, struct source *source);
 void tail_end_inflating(struct tail *tail, struct source *source);

@@ -49,14 +49,20 @@ const char *tail_log_of(struct tail *tail, const char *path, char *room)
     return path;
 }
 
+/* A compressed one that is still to be looked for has no path of its own. */
+static bool has_log_path(const struct source *source, const char *log)
+{
+    return !source->unpacked && strcmp(source->path, log) == 0;
+}
+
 /* The file that bears the log's own name is the newest, whenever it was born: it may have been copied and truncated. The others by
  * birth; where the file system has none, or it is the same, by the order in which they were found. */
 static bool is_older(const struct source *source, const struct source *than)
 {
     const int64_t a = source->id.birth, b = than->id.birth;
     const char *log = source->origin.path.ptr;
-    bool own = strcmp(source->path, log) == 0;
-    if (strcmp(than->origin.path.ptr, log) == 0 && own != (strcmp(than->path, log) == 0) &&
+    bool own = has_log_path(source, log);
+    if (strcmp(than->origin.path.ptr, log) == 0 && own != has_log_path(than, log) &&
         tail_bears_log_name(own ? source : than))
         return !own;
     if (a != 0 && b != 0 && a != b)
@@ -156,6 +162,14 @@ void tail_find_missed_copies(struct tail *tail, const char *log)
     tail_look_for_missed(tail); /* at once: the log's own file is ready to be read */
 }
 
+/* Of the generations before it. When nothing of the log's own file was delivered yet, it may have been copied and truncated before: a copy is
+ * younger than the file. */
+static int64_t latest_birth(const struct source *source)
+{
+    bool fresh = source->newer == NULL && source->position->mark.offset == 0;
+    return fresh ? INT64_MAX : source->id.birth;
+}
+
 /* Generations that came and went while the agent was down: born between the last one that it knew and the present one. */
 static void find_missed(struct tail *tail, struct source *const *all, size_t n)
 {
@@ -167,7 +181,7 @@ static void find_missed(struct tail *tail, struct source *const *all, size_t n)
         if (source->newer == NULL && tail_is_copied(source))
             tail_find_missed_copies(tail, log);
         else if (older != NULL)
-            tail_find_missed(tail, log, tail_youngest_birth(older), source->id.birth);
+            tail_find_missed(tail, log, tail_youngest_birth(older), latest_birth(source));
     }
 }
 

@@ -1,4 +1,5 @@
 /* Generations that had their log's name so shortly that nobody looked. */
+#include "agent/clock.h"
 #include "agent/siblings.h"
 #include "agent/tail_inner.h"
 
@@ -41,11 +42,12 @@ static bool is_missed(struct tail *tail, const struct missed *wanted, const char
     return source == NULL && !tail_hold_copy(tail, path, ret_facts);
 }
 
-static void look_for(struct tail *tail, const struct missed *wanted)
+/* `since`: all that is wanted was asked for before. */
+static void look_for(struct tail *tail, const struct missed *wanted, int64_t since)
 {
     struct file_facts facts;
     size_t n;
-    char **paths = tail_list_rotated(tail, wanted->log, false, &n);
+    char **paths = tail_list_rotated(tail, wanted->log, false, since, &n);
     for (size_t i = 0; i < n; i++) {
         if (!is_missed(tail, wanted, paths[i], &facts))
             continue;
@@ -103,10 +105,11 @@ void tail_look_for_missed(struct tail *tail)
         return;
     struct missed *all = tail->missed;
     size_t n = tail->n_missed;
+    const int64_t since = clock_real();
     tail->finding = true;
     qsort(all, n, sizeof(*all), compare);
     for (size_t i = 0; i < n; i++)
-        look_for(tail, &all[i]);
+        look_for(tail, &all[i], since);
     tail->finding = false;
     tail_forget_missed(tail);
 }

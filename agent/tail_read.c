@@ -30,21 +30,30 @@ void tail_wait_for_file(struct tail *tail, struct source *source)
     append(&tail->last_waiting, source);
 }
 
+/* What an older one needs that has to go first, too: without that its turn would come to nothing, again and again. */
 static unsigned files_for(const struct source *source)
 {
-    return source->packed ? FILES_TO_UNPACK : 1;
+    for (const struct source *s = source; s != NULL; s = s->older)
+        if (s->packed && (s == source || s->waiting))
+            return FILES_TO_UNPACK;
+    return 1;
 }
 
-/* As many of those that wait for a descriptor as there are. */
+/* As many of those that wait for a descriptor as there are; one that needs more does not keep the others from what it can't use. */
 static void admit_waiting(struct tail *tail)
 {
     unsigned n = tail->first_waiting == NULL ? 0 : tail_free_files(tail);
-    while (tail->first_waiting != NULL && n >= files_for(tail->first_waiting)) {
-        struct source *source = tail->first_waiting;
-        n -= files_for(source);
-        tail->first_waiting = source->next_ready;
-        if (tail->first_waiting == NULL)
-            tail->last_waiting = &tail->first_waiting;
+    for (struct source **at = &tail->first_waiting; *at != NULL && n > 0;) {
+        struct source *source = *at;
+        unsigned needed = files_for(source);
+        if (n < needed) {
+            at = &source->next_ready;
+            continue;
+        }
+        n -= needed;
+        *at = source->next_ready;
+        if (*at == NULL)
+            tail->last_waiting = at;
         source->waiting = false;
         append(&tail->last_ready, source);
     }
@@ -99,10 +108,18 @@ void tail_leave_all_ready(struct tail *tail)
     empty(&tail->first_waiting, &tail->last_waiting);
 }
 
+static bool could_be_admitted(const struct tail *tail)
+{
+    unsigned n = tail->first_waiting == NULL ? 0 : tail_free_files(tail);
+    const struct source *source = n == 0 ? NULL : tail->first_waiting;
+    while (source != NULL && files_for(source) > n)
+        source = source->next_ready;
+    return source != NULL;
+}
+
 bool tail_ready(const struct tail *tail)
 {
-    return tail->first_ready != NULL ||
-           (tail->first_waiting != NULL && tail_free_files(tail) >= files_for(tail->first_waiting));
+    return tail->first_ready != NULL || could_be_admitted(tail);
 }
 
 /* ---- reading ---- */
@@ -125,6 +142,8 @@ static bool queue_behind(struct tail *tail, struct source *source, const struct 
 {
     if (older->waiting && source->named)
         tail_close_file(tail, source);
+    if (older->waiting)
+        tail_learn_head(tail, source);
     if (older->waiting)
         tail_wait_for_file(tail, source);
     else
@@ -215,7 +234,8 @@ static bool fill_from(struct tail *tail, struct source *source, struct batch_pri
             look_for_truncation(tail, source, false);
         tail_hold(tail, source);
         if (source->unpacked && source->inflate == NULL)
-            tail_finish_unpacked(tail, source, source->offset > before);
+            tail_finish_unpacked(tail, source,
+                                 source->offset > before || is_in_batch(source, batch));
         return true;
     case READ_FULL: put_back(tail, source); return false;
     case READ_CHANGED: look_for_truncation(tail, source, true); return true;

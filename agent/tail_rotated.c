@@ -87,17 +87,21 @@ static int64_t time_changed(const struct stat *st)
     return st->st_mtim.tv_sec * NS_PER_S + st->st_mtim.tv_nsec;
 }
 
-static bool is_fresh(const struct rotated *all, const char *folder)
+static bool is_fresh(const struct rotated *all, const char *folder, int64_t since)
 {
     struct stat st;
-    if (all == NULL || strcmp(all->folder, folder) != 0 || stat(folder, &st) == -1)
+    if (all == NULL || strcmp(all->folder, folder) != 0)
+        return false;
+    if (since != 0 && all->listed >= since)
+        return true;
+    if (stat(folder, &st) == -1)
         return false;
     int64_t coarse = all->changed % NS_PER_S == 0 ? COARSE_NS : TICK_NS;
     return time_changed(&st) == all->changed && all->listed - all->changed > coarse;
 }
 
 /* Lists the folder of the log, unless that was done and it has not changed. False: it can't be. */
-static bool list(struct tail *tail, const char *log)
+static bool list(struct tail *tail, const char *log, int64_t since)
 {
     char folder[PATH_MAX], path[PATH_MAX + NAME_MAX + 2];
     struct dirent *entry;
@@ -105,7 +109,7 @@ static bool list(struct tail *tail, const char *log)
     int len = (int)(strrchr(log, '/') + 1 - log);
     if (snprintf(folder, sizeof(folder), "%.*s", len, log) >= (int)sizeof(folder))
         return false;
-    if (is_fresh(tail->rotated, folder))
+    if (is_fresh(tail->rotated, folder, since))
         return true;
     tail_forget_rotated(tail);
     struct rotated *all = (struct rotated *)calloc(1, sizeof(*all));
@@ -144,10 +148,11 @@ static size_t find(const struct rotated *all, const char *log)
     return low;
 }
 
-char **tail_list_rotated(struct tail *tail, const char *log, bool compressed, size_t *ret_n)
+char **tail_list_rotated(struct tail *tail, const char *log, bool compressed, int64_t since,
+                         size_t *ret_n)
 {
     *ret_n = 0;
-    if (!list(tail, log))
+    if (!list(tail, log, since))
         return NULL;
     const struct rotated *all = tail->rotated;
     size_t first = find(all, log), end = first, room = 0, n = 0;

@@ -131,7 +131,7 @@ static void find_copy(struct tail *tail, const struct source *source, struct can
     size_t n;
     best->match = MATCH_NONE;
     best->starved = best->taken = false;
-    char **paths = tail_list_rotated(tail, source->origin.path.ptr, false, &n);
+    char **paths = tail_list_rotated(tail, source->origin.path.ptr, false, 0, &n);
     for (size_t i = 0; i < n; i++) {
         if ((size_t)snprintf(one.path, sizeof(one.path), "%s", paths[i]) < sizeof(one.path) &&
             file_facts(one.path, &one.facts) == 0 && one.facts.regular)

@@ -151,7 +151,7 @@ void tail_tick(struct tail *tail)
     for (struct source *source = tail->sources, *next; source != NULL; source = next) {
         struct file_facts facts;
         next = source->next;
-        if (source->named)
+        if (source->named || source->position == NULL) /* retired since `next` was taken */
             continue;
         if (source->packed || source->inflate != NULL) {
             source->failed = false;

@@ -218,7 +218,7 @@ struct worker *worker_new(const struct config *config, int index, struct produce
     worker->told_arg = told_arg;
     worker->budget = config->agent.memory / (size_t)config->agent.workers;
     unsigned files = source_files_limit() / (unsigned)config->agent.workers;
-    worker->files.limit = files > FILES_TO_COMPARE ? files - FILES_TO_COMPARE : 1;
+    worker->files.limit = files > 2 * FILES_TO_COMPARE ? files - FILES_TO_COMPARE : FILES_TO_COMPARE;
     batch_pool_init(&worker->pool, worker->budget / ARENA_CHUNK + 8, SCRATCH_LIMIT);
     if (open_loop(worker, error) == -1)
         worker_free(&worker);

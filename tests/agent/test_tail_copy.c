@@ -533,9 +533,27 @@ static void a_log_that_is_not_a_copy_is_read_at_once(void **state)
     assert_read(rig, "2 ");
 }
 
+static void another_file_with_a_rotated_name_that_no_glob_matches_is_not_read(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    put_later(rig, "a.log", "1\n");
+    start(rig);
+    assert_read(rig, "1 ");
+    harness_append(at(rig, "a.log"), "2\n");
+    put_later(rig, "a.log.1", "1\n2\n");
+    assert_int_equal(truncate(at(rig, "a.log"), 0), 0);
+    harness_append(at(rig, "a.log"), "3\n");
+    assert_read(rig, "2 3 ");
+    put_later(rig, "a.log.7", "2\n");
+    assert_read(rig, "");
+    harness_append(at(rig, "a.log.7"), "x\n");
+    assert_read(rig, "");
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+        RIG(another_file_with_a_rotated_name_that_no_glob_matches_is_not_read),
         RIG(what_was_not_read_before_a_truncation_is_read_from_the_copy),
         RIG(every_line_goes_out_once_whether_the_copies_match_the_globs_or_not),
         RIG(several_truncations_while_stopped_miss_no_copy),

@@ -3,6 +3,8 @@
 
 #include "tests/agent/tail_rig.h"
 
+#include <fcntl.h>
+#include <limits.h>
 #include <zlib.h>
 
 static void pack(const struct rig *rig, const char *name, const char *text, size_t cut)
@@ -359,6 +361,97 @@ static void a_log_that_was_compressed_while_it_waited_for_a_descriptor_is_read(v
     assert_read(rig, "c ");
 }
 
+static void a_file_that_comes_back_while_its_text_is_decompressed_is_read_on(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    char away[PATH_MAX];
+    free((void *)(uintptr_t)rig->paths[0]);
+    rig->paths[0] = strdup(at(rig, "a.log*"));
+    harness_put(at(rig, "a.log"), "1\n");
+    start(rig);
+    assert_read(rig, "1 ");
+    struct tail *tail = rig->sides[0].stream.tail;
+    tail_close_file(tail, tail->sources);
+    watch_pause(rig->sides[0].watch, true);
+    harness_append(at(rig, "a.log"), "2\n");
+    snprintf(away, sizeof(away), "%s/away", rig->state);
+    assert_int_equal(rename(at(rig, "a.log"), away), 0);
+    pack(rig, "a.log.1.gz", "1\n2\n", 0);
+    watch_pause(rig->sides[0].watch, false);
+    events(rig);
+    tail_tick(tail);
+    assert_true(tail->sources->packed);
+    assert_int_equal(rename(away, at(rig, "a.log.1")), 0);
+    assert_read(rig, "2 ");
+    tail_tick(tail);
+    harness_append(at(rig, "a.log.1"), "3\n");
+    assert_read(rig, "3 ");
+}
+
+/* The one descriptor that is free is too little for a compressed file, and enough for a log. */
+static void a_compressed_file_that_waits_keeps_no_log_waiting(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    harness_put(at(rig, "a.log"), "1\n");
+    harness_put(at(rig, "x.log"), "x\n");
+    start(rig);
+    drain(rig);
+    stop(rig);
+    rig->text[0] = '\0';
+    harness_append(at(rig, "x.log"), "y\n");
+    rig->sides[0].files.limit = FILES_TO_UNPACK;
+    start(rig);
+    assert_read(rig, "y ");
+    struct tail *tail = rig->sides[0].stream.tail;
+    struct source *x = tail_by_path(tail, at(rig, "x.log"));
+    int writer = open(at(rig, "x.log"), O_WRONLY | O_APPEND);
+    assert_int_equal(tail_wake(tail, x), 0);
+    assert_int_equal(unlink(at(rig, "x.log")),
+                     0); /* it keeps its descriptor as long as there is a writer */
+    tail_close_file(tail, tail_by_path(tail, at(rig, "a.log")));
+    watch_pause(rig->sides[0].watch, true);
+    harness_append(at(rig, "a.log"), "2\n");
+    pack(rig, "a.log.1.gz", "1\n2\n", 0);
+    assert_int_equal(unlink(at(rig, "a.log")), 0);
+    harness_put(at(rig, "b.log"), "b\n");
+    watch_pause(rig->sides[0].watch, false);
+    events(rig);
+    struct batch_private *batch = take(rig, 0);
+    tail_commit(batch); /* b.log has the other one */
+    tail_tick(tail);
+    harness_put(at(rig, "c.log"), "c\n");
+    events(rig);
+    batch_give(&rig->pool, take(rig, 0));
+    assert_text(rig, "b ");
+    finish(rig, batch);
+    assert_read(rig, "c ");
+    close(writer);
+}
+
+static void what_could_not_be_looked_into_at_a_start_goes_before_its_log(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    put_later(rig, "a.log", "1\n");
+    start(rig);
+    assert_read(rig, "1 ");
+    harness_append(at(rig, "a.log"), "2\n");
+    next_birth(rig);
+    pack(rig, "a.log.1.gz", "1\n2\n", 0);
+    assert_int_equal(truncate(at(rig, "a.log"), 0), 0);
+    events(rig);
+    tail_look(rig->sides[0].stream.tail, at(rig, "a.log"));
+    stop(rig); /* the position is the compressed file's, the rest of it not delivered */
+    harness_append(at(rig, "a.log"), "3\n");
+    source_limit_files(0);
+    start(rig);
+    source_limit_files(UINT_MAX);
+    for (int i = 0; i < 4; i++) {
+        drain(rig);
+        tail_tick(rig->sides[0].stream.tail);
+    }
+    assert_text(rig, "2 3 ");
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -368,6 +461,9 @@ int main(void)
         RIG(a_file_that_only_begins_alike_is_not_taken),
         RIG(what_no_compressed_file_holds_is_gone),
         RIG(a_cut_file_gives_the_lines_that_it_has),
+        RIG(a_file_that_comes_back_while_its_text_is_decompressed_is_read_on),
+        RIG(a_compressed_file_that_waits_keeps_no_log_waiting),
+        RIG(what_could_not_be_looked_into_at_a_start_goes_before_its_log),
         RIG(many_generations_are_decompressed_through_few_descriptors),
         RIG(a_log_that_was_compressed_while_it_waited_for_a_descriptor_is_read),
         RIG(what_is_delivered_of_a_compressed_file_takes_no_room),

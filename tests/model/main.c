@@ -5,7 +5,7 @@
  *
  *     MODEL_SEED=N     only this round, to see a failure again
  *     MODEL_STEPS=N    operations of a round (3000)
- *     MODEL_COPIES=0   no log is copied and truncated
+ *     MODEL_COPIES=1   logs are copied and truncated, too
  *     MODEL_VERBOSE=1  prints each operation and the tail's log
  *
  * A round does everything from its seed, which is printed when it fails. */
@@ -92,7 +92,7 @@ static void one_round(uint64_t steps, uint64_t *doubled, uint64_t *lines, uint64
     snprintf(folder, sizeof(folder), "%.20s/splashdam-XXXXXX", base == NULL ? "/tmp" : base);
     if (mkdtemp(folder) == NULL)
         model_fail("cannot make a folder in %s", folder);
-    world_init(&trial.world, folder, number_of("MODEL_COPIES", 1) != 0);
+    world_init(&trial.world, folder, number_of("MODEL_COPIES", 0) != 0);
     subject_init(&trial.subject, &trial.world.model, folder, trial.world.glob_list, 2);
     if (trial.world.closing) {
         trial.subject.config.tail.close_idle = 2000;
