@@ -22,7 +22,7 @@ CASES = [
     ('mkdir', 'EROFS'), ('flock', 'EINTR'), ('flock', 'EIO'), ('fcntl', 'EAGAIN'), ('eventfd', 'EMFILE'),
     ('readlink,realpath,access', 'EIO'), ('pthread_create', 'EAGAIN'),
 ]
-SHORT_RUNS = 40  # of each case, when not all are tried
+SHORT_RUNS = 30  # of each case, when not all are tried
 HEAL_SECONDS = 8
 STEPS = [{'parse_regex': {'pattern': '^src=(?<src>[^ ]+) seq=(?<seq>[0-9]+)', 'types': {'seq': 'number'}, 'keep': True}},
          {'set': {'label': '%{src}-%{seq}'}}, {'drop': {'when': 'seq == -1'}}]
