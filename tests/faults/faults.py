@@ -138,7 +138,7 @@ class History:
         if os.path.exists(name):
             with open(name) as file:
                 entries = [text.split(' ') for text in file if not text.startswith(('splashdam-', 'end '))]
-            saved = {int(entry[2]): int(entry[-7]) for entry in entries}
+            saved = {int(entry[2]): int(entry[7]) for entry in entries}
         count = 0
         for path in [self.path, *(f'{self.path}.{number}' for number in (1, 2, 3))]:
             if os.path.exists(path):
