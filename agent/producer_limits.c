@@ -82,31 +82,29 @@ static void know(struct topic *topic, int64_t max_age, int64_t max_ahead)
     answered(topic, FRESH_NS);
 }
 
-/* Milliseconds; no limit where there is none, or it is not told. */
-static int64_t limit_of(const rd_kafka_ConfigResource_t *resource, const char *name)
+/* NULL: it is not told. */
+static const char *value_of(const rd_kafka_ConfigResource_t *resource, const char *name)
 {
     size_t n;
     const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(resource, &n);
-    for (size_t i = 0; i < n; i++) {
-        const char *value = rd_kafka_ConfigEntry_value(entries[i]);
-        if (value != NULL && strcmp(rd_kafka_ConfigEntry_name(entries[i]), name) == 0) {
-            int64_t ms = strtoll(value, NULL, 10);
-            return ms < 0 ? INT64_MAX : ms;
-        }
-    }
-    return INT64_MAX;
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(rd_kafka_ConfigEntry_name(entries[i]), name) == 0)
+            return rd_kafka_ConfigEntry_value(entries[i]);
+    return NULL;
+}
+
+/* Milliseconds; no limit where there is none, or it is not told. */
+static int64_t limit_of(const rd_kafka_ConfigResource_t *resource, const char *name)
+{
+    const char *value = value_of(resource, name);
+    int64_t ms = value == NULL ? -1 : strtoll(value, NULL, 10);
+    return ms < 0 ? INT64_MAX : ms;
 }
 
 static bool has_word(const rd_kafka_ConfigResource_t *resource, const char *name, const char *word)
 {
-    size_t n;
-    const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(resource, &n);
-    for (size_t i = 0; i < n; i++) {
-        const char *value = rd_kafka_ConfigEntry_value(entries[i]);
-        if (value != NULL && strcmp(rd_kafka_ConfigEntry_name(entries[i]), name) == 0)
-            return strstr(value, word) != NULL;
-    }
-    return false;
+    const char *value = value_of(resource, name);
+    return value != NULL && strstr(value, word) != NULL;
 }
 
 static int64_t least(int64_t a, int64_t b)

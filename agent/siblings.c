@@ -1,5 +1,6 @@
 #include "agent/siblings.h"
 
+#include "agent/clock.h"
 #include "agent/link.h"
 #include "agent/source.h"
 
@@ -8,6 +9,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 struct collect {
     struct siblings *siblings;
@@ -104,6 +106,14 @@ DIR *siblings_open_folder(const char *file, char *ret_folder)
     if (snprintf(ret_folder, PATH_MAX, "%.*s/", len, file) >= PATH_MAX)
         return NULL;
     return opendir(ret_folder);
+}
+
+int64_t siblings_changed(const char *folder)
+{
+    struct stat st;
+    if (stat(folder, &st) == -1)
+        return -1;
+    return (int64_t)st.st_mtim.tv_sec * NS_PER_S + st.st_mtim.tv_nsec;
 }
 
 static bool all_found(struct sibling **some, size_t n)

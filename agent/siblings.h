@@ -33,5 +33,8 @@ void siblings_free(struct siblings *siblings);
 int siblings_compare_folders(const char *a, const char *b);
 /* The folder of a file, its name with a slash behind it in ret_folder, PATH_MAX bytes. NULL: it can't be read. */
 DIR *siblings_open_folder(const char *file, char *ret_folder);
+/* ns since 1970: when files last came to the folder or went from it, as coarse as its file system keeps times. -1: it can't be
+ * looked at. */
+int64_t siblings_changed(const char *folder);
 
 #endif

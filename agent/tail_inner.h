@@ -172,8 +172,6 @@ struct source *tail_new_source(struct tail *tail, const char *path, const struct
                                struct position *position, int fd);
 /* The position of a source that has nothing in flight. */
 void tail_set_mark(struct tail *tail, struct source *source);
-/* Looks at what the path leads to now. */
-void tail_look(struct tail *tail, const char *path);
 /* A glob matches the path and nothing excludes it. */
 bool tail_config_matches(const struct config_tail *config, const char *path);
 bool tail_matches(const struct tail *tail, const char *path);

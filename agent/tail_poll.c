@@ -1,6 +1,7 @@
 /* Folders of which inotify does not tell enough, or nothing: looked at by a timer, with the files in them. */
 #include "agent/clock.h"
 #include "agent/remote.h"
+#include "agent/siblings.h"
 #include "agent/tail_inner.h"
 
 #include <dirent.h>
@@ -9,7 +10,6 @@
 #include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* A folder that changed so shortly before it was listed may change again without another time: file systems keep
@@ -53,18 +53,10 @@ static struct polled *add(struct tail *tail, const char *path)
     return polled;
 }
 
-static int64_t change_time(const char *folder)
-{
-    struct stat st;
-    if (stat(folder, &st) == -1)
-        return -1;
-    return (int64_t)st.st_mtim.tv_sec * NS_PER_S + st.st_mtim.tv_nsec;
-}
-
 /* It is about to be listed. */
 static void note_change(struct polled *polled)
 {
-    polled->changed = change_time(polled->path);
+    polled->changed = siblings_changed(polled->path);
     polled->listed = clock_real();
 }
 
@@ -147,7 +139,7 @@ static bool list(struct tail *tail, const struct polled *polled)
 
 static void look_at_folder(struct tail *tail, struct polled *polled)
 {
-    int64_t changed = change_time(polled->path);
+    int64_t changed = siblings_changed(polled->path);
     bool same = changed == polled->changed;
     if (same && polled->listed - changed >= COARSE_NS)
         return;

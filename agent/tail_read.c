@@ -140,14 +140,14 @@ static bool has_more(struct tail *tail, struct source *source)
 /* Queued behind an older one. When that has no descriptor, it can have this one's. */
 static bool queue_behind(struct tail *tail, struct source *source, const struct source *older)
 {
-    if (older->waiting && source->named)
-        tail_close_file(tail, source);
-    if (older->waiting)
-        tail_learn_head(tail, source);
-    if (older->waiting)
-        tail_wait_for_file(tail, source);
-    else
+    if (!older->waiting) {
         tail_make_ready(tail, source);
+        return true;
+    }
+    if (source->named)
+        tail_close_file(tail, source);
+    tail_learn_head(tail, source);
+    tail_wait_for_file(tail, source);
     return true;
 }
 

@@ -8,7 +8,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 /* A folder that changed so shortly before it was listed may change again without another time: the kernel's clock for that
  * ticks every 10 ms at the slowest, and some file systems keep whole seconds, in two of them. */
@@ -82,22 +81,14 @@ static int add(struct rotated *all, const char *path)
     return last->base == NULL || last->path == NULL ? -1 : 0;
 }
 
-static int64_t time_changed(const struct stat *st)
-{
-    return st->st_mtim.tv_sec * NS_PER_S + st->st_mtim.tv_nsec;
-}
-
 static bool is_fresh(const struct rotated *all, const char *folder, int64_t since)
 {
-    struct stat st;
     if (all == NULL || strcmp(all->folder, folder) != 0)
         return false;
     if (since != 0 && all->listed >= since)
         return true;
-    if (stat(folder, &st) == -1)
-        return false;
     int64_t coarse = all->changed % NS_PER_S == 0 ? COARSE_NS : TICK_NS;
-    return time_changed(&st) == all->changed && all->listed - all->changed > coarse;
+    return siblings_changed(folder) == all->changed && all->listed - all->changed > coarse;
 }
 
 /* Lists the folder of the log, unless that was done and it has not changed. False: it can't be. */
@@ -105,7 +96,6 @@ static bool list(struct tail *tail, const char *log, int64_t since)
 {
     char folder[PATH_MAX], path[PATH_MAX + NAME_MAX + 2];
     struct dirent *entry;
-    struct stat st;
     int len = (int)(strrchr(log, '/') + 1 - log);
     if (snprintf(folder, sizeof(folder), "%.*s", len, log) >= (int)sizeof(folder))
         return false;
@@ -113,14 +103,14 @@ static bool list(struct tail *tail, const char *log, int64_t since)
         return true;
     tail_forget_rotated(tail);
     struct rotated *all = (struct rotated *)calloc(1, sizeof(*all));
-    DIR *dir = siblings_open_folder(log, folder);
-    bool listed = all != NULL && dir != NULL && fstat(dirfd(dir), &st) == 0;
     tail->rotated = all;
-    if (listed) {
+    if (all != NULL) {
         memcpy(all->folder, folder, strlen(folder) + 1);
-        all->changed = time_changed(&st);
+        all->changed = siblings_changed(folder);
         all->listed = clock_real();
     }
+    DIR *dir = opendir(folder);
+    bool listed = all != NULL && dir != NULL;
     while (listed && (entry = readdir(dir)) != NULL) {
         snprintf(path, sizeof(path), "%s%s", folder, entry->d_name);
         listed = add(all, path) == 0;
