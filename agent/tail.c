@@ -379,6 +379,8 @@ void tail_look(struct tail *tail, const char *path)
         tail_follow_link(tail, path,
                          facts.link && error != ELOOP &&
                              tail_owns(path, tail->place.worker, tail->place.workers));
+    if (facts.link) /* before its folder was watched, what it leads to may have come, or grown, without an event */
+        error = file_facts(path, &facts) == -1 ? errno : 0;
     struct source *source = tail_by_path(tail, path);
     if (error != 0) {
         char what[128];

@@ -214,6 +214,20 @@ def test_a_retargeted_link_and_a_late_target_are_noticed_by_events(broker, agent
     compare({'a': 600}, oracle.read_topic(broker.client(), topic)).check(duplicates=500)
 
 
+def test_targets_that_come_right_after_their_links_are_noticed(broker, agents, topic, logs):
+    containers, pods = logs / 'containers', logs / 'pods'
+    names = [f's{number:03}' for number in range(300)]
+    for folder in (containers, *(pods / name for name in names)):
+        folder.mkdir(parents=True)
+    agent = agents(broker, {'app': tail_to(containers / '*.log', topic, rescan='1h')}).start()
+    for name in names:
+        os.symlink(f'../pods/{name}/0.log', containers / f'{name}.log')
+        oracle.write_file(pods / name / '0.log', name, 5)
+    agent.wait_done(5 * len(names))
+    agent.stop()
+    compare(dict.fromkeys(names, 5), oracle.read_topic(broker.client(), topic)).check()
+
+
 def test_a_loop_of_links_is_said_once(broker, agents, topic, logs):
     os.symlink('b.log', logs / 'a.log')
     os.symlink('a.log', logs / 'b.log')
