@@ -33,6 +33,7 @@ struct config_private {
     struct stream_section *streams;
     struct config_agent agent;
     struct kafka_section kafka;
+    struct config_spool spool;
     char *file;
     char host[256];
 };
@@ -44,6 +45,7 @@ struct loader {
     /* Key and value nodes of the sections that stand in one file only. */
     const struct yaml_node *agent_key, *agent;
     const struct yaml_node *kafka_key, *kafka;
+    const struct yaml_node *spool_key, *spool;
     size_t n_seen;
     struct {
         dev_t device;
@@ -196,6 +198,8 @@ static int note_key(struct loader *loader, const struct yaml_node *key, const st
         return note_section(loader, key, node, &loader->agent_key, &loader->agent);
     if (strcmp(key->text, "kafka") == 0)
         return note_section(loader, key, node, &loader->kafka_key, &loader->kafka);
+    if (strcmp(key->text, "spool") == 0)
+        return note_section(loader, key, node, &loader->spool_key, &loader->spool);
     if (strcmp(key->text, "streams") == 0)
         return note_streams(loader, node);
     if (strcmp(key->text, "include") == 0)
@@ -273,6 +277,15 @@ static int fill_kafka(struct loader *loader, const struct yaml_node *top)
     return config_check_kafka(kafka, loader->kafka, loader->error);
 }
 
+static int fill_spool(struct loader *loader, const struct yaml_node *top)
+{
+    struct config_spool *spool = &loader->own->spool;
+    const struct yaml_node *place = loader->spool_key != NULL ? loader->spool_key : top;
+    if (fill_section(&spool_section, spool, loader->spool, place, loader->error) == -1)
+        return -1;
+    return config_check_spool(spool, loader->spool, loader->error);
+}
+
 static int fill_stream(struct stream_section *stream, struct error *error)
 {
     const struct yaml_node *node = stream->node;
@@ -344,6 +357,9 @@ static int fill_config(struct config *config, struct loader *loader)
     if (fill_kafka(loader, &top) == -1)
         return -1;
     config->kafka = own->kafka.kafka;
+    if (fill_spool(loader, &top) == -1)
+        return -1;
+    config->spool = own->spool;
     if (own->n_streams == 0)
         return yaml_error(&top, loader->error, "no stream is configured: streams has what to ship");
     return fill_streams(config, loader->error);
@@ -424,6 +440,7 @@ void config_free(struct config **config)
         }
         free(own->streams);
         option_free(kafka_section.options, &own->kafka);
+        option_free(spool_section.options, &own->spool);
         option_free(agent_section.options, &own->agent);
         for (size_t i = 0; i < own->n_trees; i++)
             yaml_tree_free(&own->trees[i]);

@@ -83,6 +83,20 @@ struct config_ship {
     int64_t max_age; /* ms; or enum ship_max_age */
 };
 
+enum spool_full { SPOOL_BLOCK, SPOOL_DROP_OLDEST, SPOOL_DROP_NEWEST };
+enum spool_compression { SPOOL_PLAIN, SPOOL_LZ4, SPOOL_ZSTD };
+
+struct config_spool {
+    uint64_t max_bytes;     /* 0: no spool */
+    int64_t after;          /* ms that deliveries stall */
+    int when_full;          /* enum spool_full */
+    int64_t fsync;          /* ms; < 0: after each frame */
+    uint64_t segment_bytes; /* of a file, about */
+    int64_t max_age;        /* ms, <= 0: never */
+    int compression;        /* enum spool_compression */
+    const char *key_file;   /* NULL: the systemd credential, if there is one */
+};
+
 struct config_stream {
     const char *name;
     const struct yaml_node *node; /* all of it, as it stands in the file */
@@ -97,6 +111,7 @@ struct config {
     struct config_agent agent;
     const struct yaml_node *agent_node; /* NULL: there is none */
     struct config_kafka kafka;
+    struct config_spool spool;
     size_t n_streams;
     struct config_stream *streams;
     unsigned holders;

@@ -5,6 +5,7 @@
 #include "agent/proof.h"
 #include "agent/quantity.h"
 #include "agent/quote.h"
+#include "agent/spool_crypt.h"
 #include "agent/template.h"
 
 #include <inttypes.h>
@@ -187,6 +188,27 @@ int config_check_kafka(struct kafka_section *section, const struct yaml_node *no
                            properties->items[i], error) == -1)
             return -1;
     return 0;
+}
+
+/* ---- spool ---- */
+
+int config_check_spool(const struct config_spool *spool, const struct yaml_node *node,
+                       struct error *error)
+{
+    if (spool->max_bytes != 0 && spool->max_bytes < 1 * MIB)
+        return yaml_error(yaml_get(node, "max_bytes"), error,
+                          "max_bytes must be 0, for no spool, or at least 1MiB");
+    if (spool->key_file != NULL &&
+        config_check_absolute(spool->key_file, yaml_get(node, "key_file"), "key_file", error) == -1)
+        return -1;
+    struct spool_keys *keys;
+    struct error why = {.line = 0};
+    if (spool->key_file == NULL || spool_keys_load(spool->key_file, &keys, &why) == 0) {
+        if (spool->key_file != NULL)
+            spool_keys_free(&keys);
+        return 0;
+    }
+    return yaml_error(yaml_get(node, "key_file"), error, "%.400s", why.text);
 }
 
 /* ---- ship ---- */

@@ -18,6 +18,20 @@ static const char *const deliveries[] = {
     [DELIVERY_EXACTLY_ONCE] = "exactly-once",
     NULL,
 };
+static const char *const always[] = {"always", NULL};
+static const char *const never[] = {"never", NULL};
+static const char *const when_full[] = {
+    [SPOOL_BLOCK] = "block",
+    [SPOOL_DROP_OLDEST] = "drop_oldest",
+    [SPOOL_DROP_NEWEST] = "drop_newest",
+    NULL,
+};
+static const char *const compressions[] = {
+    [SPOOL_PLAIN] = "none",
+    [SPOOL_LZ4] = "lz4",
+    [SPOOL_ZSTD] = "zstd",
+    NULL,
+};
 static const char *const encodings[] = {
     [ENCODE_JSON] = "json",
     [ENCODE_RAW] = "raw",
@@ -40,10 +54,12 @@ const struct option file_keys[] = {
      .type = OPTION_LIST,
      .help = "Further files, as globs relative to this file. Their sections are merged, in the "
              "order of their "
-             "names: each of agent and kafka, and each stream, may stand in one file only. A file "
+             "names: each of agent, kafka and spool, and each stream, may stand in one file only. "
+             "A file "
              "is read once, "
              "and included files may include others."},
     {.name = "kafka", .type = OPTION_MAP, .help = "Where to ship to."},
+    {.name = "spool", .type = OPTION_MAP, .help = "Where records wait while Kafka is away."},
     {.name = "streams",
      .type = OPTION_MAP,
      .help = "What to ship: name and definition of each stream."},
@@ -177,6 +193,85 @@ const struct section kafka_section = {
                "    sasl.username: '${KAFKA_USER}'\n"
                "    sasl.password: '${KAFKA_PASSWORD}'\n",
     .options = kafka_options,
+};
+
+static const struct option spool_options[] = {
+    {.name = "max_bytes",
+     .type = OPTION_SIZE,
+     .offset = offsetof(struct config_spool, max_bytes),
+     .fallback = "1GiB",
+     .help =
+         "The most that all streams together have on disk, in the folder spool/ of `agent.state`. "
+         "Half of it is divided equally and kept for each stream, the other half is for those "
+         "that need more. 0: no spool; the files wait for Kafka.",
+     .min = 0,
+     .max = INT64_MAX},
+    {.name = "after",
+     .type = OPTION_TIME,
+     .offset = offsetof(struct config_spool, after),
+     .fallback = "5s",
+     .help = "How long a stream's deliveries stall before its records go to disk.",
+     .min = 0,
+     .max = 1 * DAYS},
+    {.name = "when_full",
+     .type = OPTION_CHOICE,
+     .offset = offsetof(struct config_spool, when_full),
+     .fallback = "block",
+     .help = "What a stream does whose share is used up. `block`: it stops reading, its files keep "
+             "the lines. `drop_oldest`, `drop_newest`: records are given up, counted.",
+     .choices = when_full},
+    {.name = "fsync",
+     .type = OPTION_TIME,
+     .offset = offsetof(struct config_spool, fsync),
+     .fallback = "1s",
+     .help = "How long what was written may wait until it is made safe from a power cut. `always` "
+             "does not wait. No position moves before: this loses no line either way.",
+     .min = 1,
+     .max = 60 * SECONDS,
+     .choices = always},
+    {.name = "segment_bytes",
+     .type = OPTION_SIZE,
+     .offset = offsetof(struct config_spool, segment_bytes),
+     .fallback = "16MiB",
+     .help = "Size of one file of the spool; smaller where max_bytes or the number of streams asks "
+             "for it. Space is given back file by file.",
+     .min = 64 * KIB,
+     .max = 1024 * MIB},
+    {.name = "max_age",
+     .type = OPTION_TIME,
+     .offset = offsetof(struct config_spool, max_age),
+     .fallback = "never",
+     .help =
+         "Files of the spool of which every record has waited for longer are given up, counted.",
+     .min = 1 * SECONDS,
+     .max = 3650 * DAYS,
+     .choices = never},
+    {.name = "compression",
+     .type = OPTION_CHOICE,
+     .offset = offsetof(struct config_spool, compression),
+     .fallback = "lz4",
+     .help = "How records are compressed on disk: `lz4` costs least time, `zstd` takes least "
+             "space. What was written otherwise is read all the same.",
+     .choices = compressions},
+    {.name = "key_file",
+     .type = OPTION_STRING,
+     .offset = offsetof(struct config_spool, key_file),
+     .help =
+         "A file of keys with which the spool is encrypted (AES-256-GCM): 64 hexadecimal digits a "
+         "line, the first one encrypts, all decrypt. Nobody else may read it. Without it: the "
+         "systemd credential `spool.key` if there is one, else nothing is encrypted."},
+    OPTION_END,
+};
+
+const struct section spool_section = {
+    .name = "spool",
+    .help = "Records on disk while Kafka is away.",
+    .example = "spool:\n"
+               "  max_bytes: 4GiB\n"
+               "  when_full: block\n"
+               "  compression: zstd\n"
+               "  key_file: /etc/splashdam/spool.key\n",
+    .options = spool_options,
 };
 
 static const struct option ship_options[] = {

@@ -33,6 +33,7 @@ struct section {
 
 extern const struct section agent_section;
 extern const struct section kafka_section;
+extern const struct section spool_section;
 extern const struct section tail_section;
 extern const struct section ship_section;
 
@@ -60,6 +61,8 @@ int config_check_absolute(const char *path, const struct yaml_node *node, const 
 int config_check_kafka(struct kafka_section *section, const struct yaml_node *node,
                        struct error *error);
 int config_check_agent(struct config_agent *agent, const struct yaml_node *node,
+                       struct error *error);
+int config_check_spool(const struct config_spool *spool, const struct yaml_node *node,
                        struct error *error);
 int config_check_ship(const struct config_ship *ship, const struct yaml_node *node,
                       struct error *error);

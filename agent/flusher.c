@@ -109,9 +109,7 @@ static int write_all(int fd, const char *bytes, size_t len)
     return 0;
 }
 
-/* fsync(2) may be interrupted; any other error means that the bytes may be lost: the caller has to
- * write them anew, never to ask again. */
-static int sync_fd(int fd)
+int flusher_sync(int fd)
 {
     int result;
     do
@@ -134,7 +132,7 @@ static int write_temporary(int folder, const char *name, const char *bytes, size
     int result = write_all(fd, bytes, len);
     if (result == 0) {
         *ret_step = "fsync";
-        result = sync_fd(fd);
+        result = flusher_sync(fd);
     }
     int saved = errno;
     if (close(fd) == -1 && result == 0) {
@@ -159,5 +157,5 @@ int flusher_replace(int folder, const char *name, const char *previous, const ch
     if (renameat(folder, temporary, folder, name) == -1)
         return -1;
     *ret_step = "fsync of the folder";
-    return sync_fd(folder);
+    return flusher_sync(folder);
 }

@@ -27,6 +27,10 @@ static inline bool flusher_busy(struct flush_job *job)
     return atomic_load_explicit(&job->busy, memory_order_acquire);
 }
 
+/* fsync(2), in the flusher's thread only. -1 and errno: what was written since the last one may be lost, and another one on
+ * the same descriptor would not say so: it has to be written anew, to another file. */
+int flusher_sync(int fd);
+
 /* Replaces `name` in the folder by these bytes so that after a crash at any moment there is either
  * the old file or the new one, and after 0 the new one: temporary, fsync, rename, fsync of the
  * folder. With `previous`, the old file is kept under that name. -1 and errno; *ret_step names the

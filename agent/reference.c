@@ -152,6 +152,7 @@ int reference_markdown(FILE *out)
     put_keys(out, file_keys);
     put_section(out, &agent_section);
     put_section(out, &kafka_section);
+    put_section(out, &spool_section);
     fprintf(out,
             "\n## streams\n\nA mapping of names to streams. A name is of 1 to %u letters, digits, "
             "and `.` `_` `-`;\npositions in files are remembered by it.\n",

@@ -396,6 +396,7 @@ static void put_file(struct json_out *json)
     put_section(json, &agent_section);
     put_property(json, option_find(file_keys, "include"));
     put_section(json, &kafka_section);
+    put_section(json, &spool_section);
     open_bracket(json, "streams", '{');
     put_text(json, "description", option_find(file_keys, "streams")->help);
     put_raw(json, "type", "[\"object\", \"null\"]");

@@ -27,7 +27,7 @@ format() {
 # One process a core; a file that does not compile is a finding too. Tests are spared the analyzer: it does not know that
 # cmocka's assertions end a test. A file found clean is not looked at again until it, a header or the rules change.
 tidy() {
-    flags="-std=gnu11 -D_GNU_SOURCE -I. $(pkg-config --cflags rdkafka libpcre2-8 yaml-0.1 libxxhash zlib libzstd)"
+    flags="-std=gnu11 -D_GNU_SOURCE -I. $(pkg-config --cflags rdkafka libpcre2-8 yaml-0.1 libxxhash zlib libzstd liblz4 libcrypto)"
     mkdir -p build/lint
     rules=$({ git ls-files -z '*.h' | xargs -0 cat; cat .clang-tidy "tests/lint/lint.sh"; clang-tidy --version; } | sha256sum)
     git ls-files -z 'agent/*.c' 'plugins/*.c' 'tests/*.c' |
