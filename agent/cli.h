@@ -12,6 +12,9 @@ int cli_check(const char *file);
 /* Standard input's lines through the stream's chain and encoding to standard output. */
 int cli_try(const char *file, const char *stream);
 
+/* `spool ls|check|dump|salvage`, with their own arguments: argv[0] is `spool`. 2: wrong usage. */
+int cli_spool(int argc, char **argv, const char *config);
+
 /* The error on standard error, with its place. */
 void cli_print_error(const struct error *error);
 

@@ -27,6 +27,7 @@ struct command {
     int (*run)(const struct arguments *arguments);
     bool takes_name;
     bool hidden;
+    int (*own)(int argc, char **argv, const char *config); /* has arguments of its own */
 };
 
 static int run_run(const struct arguments *a)
@@ -65,17 +66,22 @@ static int run_reference(const struct arguments *a)
 
 static const struct command commands[] = {
     {"run", "run [-c FILE]", "tails, transforms and ships, until SIGTERM", "hc:", run_run, false,
-     false},
+     false, NULL},
     {"check", "check [-c FILE]",
      "checks a configuration, with all that it includes, without running it", "hc:", run_check,
-     false, false},
+     false, false, NULL},
     {"try", "try [-c FILE] -s STREAM",
      "sends standard input through a stream's chain and encoding: a record a line, no Kafka",
-     "hc:s:", run_try, false, false},
+     "hc:s:", run_try, false, false, NULL},
     {"plugins", "plugins [NAME]", "lists the plugins, or tells one's options", "h", run_plugins,
-     true, false},
+     true, false, NULL},
+    {.name = "spool",
+     .usage = "spool COMMAND",
+     .help = "lists, checks, dumps and salvages what waits on disk for Kafka",
+     .letters = "h",
+     .own = cli_spool},
     {"reference", "reference markdown|schema", "the configuration reference", "h", run_reference,
-     true, true},
+     true, true, NULL},
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -167,7 +173,8 @@ static int run_named(int argc, char **argv)
     }
     for (size_t i = 0; i < N_COMMANDS; i++)
         if (strcmp(name, commands[i].name) == 0)
-            return run_command(&commands[i], argc - 1, argv + 1);
+            return commands[i].own != NULL ? commands[i].own(argc - 1, argv + 1, DEFAULT_CONFIG)
+                                           : run_command(&commands[i], argc - 1, argv + 1);
     if (*name != '\0')
         fprintf(stderr, "splashdam: unknown command %s\n\n", name);
     print_help(stderr);

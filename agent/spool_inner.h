@@ -113,6 +113,11 @@ void spool_doom(struct spool *spool, struct segment *segment);
 void spool_forget_unsynced(struct spool *spool, uint64_t from, uint64_t to);
 void spool_ack_changed(struct spool *spool);
 void spool_job(struct flush_job *job);
+struct spool_acked {
+    uint64_t sequence, dropped_from, dropped_to;
+};
+/* -1: it is damaged. Without one nothing is set. */
+int spool_read_ack(int folder, struct spool_acked *ret_acked);
 /* -1: it is damaged, and was put aside. None is 0, as before the first ack. */
 int spool_load_ack(struct spool *spool);
 

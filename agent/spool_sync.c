@@ -134,11 +134,11 @@ static int format_ack(char text[ACK_ROOM], uint64_t acked, uint64_t from, uint64
                         (uint64_t)XXH3_64bits(text, (size_t)n));
 }
 
-int spool_load_ack(struct spool *spool)
+int spool_read_ack(int folder, struct spool_acked *ret_acked)
 {
     char text[ACK_ROOM] = "", again[ACK_ROOM], *at = text;
     uint64_t numbers[4];
-    int fd = segment_open(spool->fd, ACK, O_RDONLY);
+    int fd = segment_open(folder, ACK, O_RDONLY);
     if (fd == -1 && errno == ENOENT)
         return 0;
     ssize_t n = fd == -1 ? -1 : pread(fd, text, sizeof(text) - 1, 0);
@@ -150,14 +150,23 @@ int spool_load_ack(struct spool *spool)
     }
     /* Only the very text that these numbers would give is valid. */
     int len = format_ack(again, numbers[1], numbers[2], numbers[3]);
-    if (n == len && memcmp(text, again, (size_t)len) == 0) {
-        spool->acked = numbers[1];
-        spool->dropped_from = numbers[2];
-        spool->dropped_to = numbers[3];
-        return 0;
+    if (n != len || memcmp(text, again, (size_t)len) != 0)
+        return -1;
+    *ret_acked = (struct spool_acked){numbers[1], numbers[2], numbers[3]};
+    return 0;
+}
+
+int spool_load_ack(struct spool *spool)
+{
+    struct spool_acked acked = {.sequence = 0};
+    if (spool_read_ack(spool->fd, &acked) == -1) {
+        spool_aside_file(spool, ACK, "is no ack: frames that were acknowledged may be sent again");
+        return -1;
     }
-    spool_aside_file(spool, ACK, "is no ack: frames that were acknowledged may be sent again");
-    return -1;
+    spool->acked = acked.sequence;
+    spool->dropped_from = acked.dropped_from;
+    spool->dropped_to = acked.dropped_to;
+    return 0;
 }
 
 static void save_ack(struct spool *spool)

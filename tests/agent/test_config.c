@@ -110,6 +110,31 @@ static void the_whole_example_is_loaded(void **state)
     assert_null(config);
 }
 
+static void the_spool_has_its_options_and_defaults(void **state)
+{
+    (void)state;
+    struct config *config = load_ok(KAFKA STREAM);
+    assert_int_equal(config->spool.max_bytes, 1 << 30);
+    assert_int_equal(config->spool.after, 5000);
+    assert_int_equal(config->spool.when_full, SPOOL_BLOCK);
+    assert_int_equal(config->spool.fsync, 1000);
+    assert_int_equal(config->spool.segment_bytes, 16 << 20);
+    assert_true(config->spool.max_age <= 0);
+    assert_int_equal(config->spool.compression, SPOOL_LZ4);
+    assert_null(config->spool.key_file);
+    config_free(&config);
+    config = load_ok("spool: {max_bytes: 0, after: 1m, when_full: drop_oldest, fsync: always,\n"
+                     "        segment_bytes: 64KiB, max_age: 1d, compression: zstd}\n" KAFKA STREAM);
+    assert_int_equal(config->spool.max_bytes, 0);
+    assert_int_equal(config->spool.after, 60000);
+    assert_int_equal(config->spool.when_full, SPOOL_DROP_OLDEST);
+    assert_true(config->spool.fsync < 0);
+    assert_int_equal(config->spool.segment_bytes, 65536);
+    assert_int_equal(config->spool.max_age, 86400000);
+    assert_int_equal(config->spool.compression, SPOOL_ZSTD);
+    config_free(&config);
+}
+
 static void the_options_of_open_files_are_loaded(void **state)
 {
     (void)state;
@@ -227,7 +252,12 @@ static const struct {
     {"a", 1, 1, "a configuration is a mapping, not a text"},
     {"stream: {}\n", 1, 1, "unknown key \"stream\" in the configuration; did you mean \"streams\"?"},
     {"http: {}\n", 1, 1, "unknown key \"http\" in the configuration; known are: agent, include"},
-    {"spool: {}\n", 1, 1, "unknown key \"spool\""},
+    {"spool: {max: 1}\n" KAFKA STREAM, 1, 9, "unknown key \"max\""},
+    {"spool: {max_bytes: 1000}\n" KAFKA STREAM, 1, 20, "at least 1MiB"},
+    {"spool: {when_full: drop}\n" KAFKA STREAM, 1, 20, "drop_oldest"},
+    {"spool: {fsync: never}\n" KAFKA STREAM, 1, 16, "always"},
+    {"spool: {key_file: key}\n" KAFKA STREAM, 1, 19, "key_file must be absolute"},
+    {"spool: {key_file: /missing/key}\n" KAFKA STREAM, 1, 19, "/missing/key"},
     {"include: x\n", 1, 10, "include is not allowed here"},
     {"kafka: {brokers: [a:1]\nagent: 1\n", 2, 1, "not valid YAML"},
     /* agent */
@@ -485,6 +515,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_whole_example_is_loaded),
         cmocka_unit_test(the_options_of_open_files_are_loaded),
+        cmocka_unit_test(the_spool_has_its_options_and_defaults),
         cmocka_unit_test(defaults_are_the_documented_ones),
         cmocka_unit_test(brokers_may_be_one_text_or_embedded),
         cmocka_unit_test(auto_is_a_worker_for_each_processor),
