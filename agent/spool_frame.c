@@ -290,8 +290,9 @@ void spool_frame_salt(struct spool_packed *frame, uint64_t salt)
 /* ---- reading ---- */
 
 enum spool_header_result spool_header_read(const char bytes[SPOOL_HEADER], uint64_t salt,
-                                           struct spool_header *h)
+                                           struct spool_header *ret_header)
 {
+    struct spool_header *h = ret_header;
     struct reader r = {.left = {bytes, SPOOL_HEADER}};
     if (memcmp(bytes, magic, sizeof(magic)) != 0)
         return HEADER_WRONG;

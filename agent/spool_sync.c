@@ -271,13 +271,14 @@ int64_t spool_due_at(struct spool *spool)
     return at;
 }
 
-static void drop_aged(struct spool *spool, int64_t now)
+static void drop_aged(struct spool *spool)
 {
     int64_t oldest = clock_real() / NS_PER_MS - spool->store->config.max_age;
     const struct segment *s;
     while ((s = spool_droppable(spool)) != NULL && s->newest < oldest && spool_drop_segment(spool))
         spool_kick(spool);
-    spool->age_at = s == NULL ? INT64_MAX : now + spool->store->config.max_age * (NS_PER_MS / 4);
+    spool->age_at =
+        s == NULL ? INT64_MAX : clock_monotonic() + spool->store->config.max_age * (NS_PER_MS / 4);
 }
 
 void spool_tick(struct spool *spool, int64_t now)
@@ -286,6 +287,6 @@ void spool_tick(struct spool *spool, int64_t now)
     if (!spool->queued && (now >= spool->sync_at || now >= spool->ack_at))
         spool_kick(spool);
     if (now >= spool->age_at)
-        drop_aged(spool, now);
+        drop_aged(spool);
     pthread_mutex_unlock(&spool->lock);
 }

@@ -8,10 +8,10 @@
 /* Seconds that both clocks are ahead, in place of libc's function. */
 static int64_t ahead;
 
-int clock_gettime(clockid_t id, struct timespec *ret_time)
+int clock_gettime(clockid_t clock_id, struct timespec *tp)
 {
-    int result = (int)syscall(SYS_clock_gettime, id, ret_time);
-    ret_time->tv_sec += ahead;
+    int result = (int)syscall(SYS_clock_gettime, clock_id, tp);
+    tp->tv_sec += ahead;
     return result;
 }
 

@@ -16,16 +16,16 @@ static atomic_int fsync_error;
 static bool truncate_fails;
 static int fsyncs;
 
-ssize_t pwrite(int fd, const void *bytes, size_t len, off_t offset)
+ssize_t pwrite(int fd, const void *buf, size_t n, off_t offset)
 {
     if (writes_until-- > 0)
-        return syscall(SYS_pwrite64, fd, bytes, len, offset);
+        return syscall(SYS_pwrite64, fd, buf, n, offset);
     if (writes_fail_for_ever)
         writes_until = 0;
     if (write_error == 0) {
         write_error = ENOSPC;
         writes_until = 0;
-        return syscall(SYS_pwrite64, fd, bytes, len / 2, offset);
+        return syscall(SYS_pwrite64, fd, buf, n / 2, offset);
     }
     errno = write_error;
     return -1;
@@ -40,10 +40,10 @@ int fsync(int fd)
     return -1;
 }
 
-int ftruncate(int fd, off_t len)
+int ftruncate(int fd, off_t length)
 {
     if (!truncate_fails)
-        return (int)syscall(SYS_ftruncate, fd, len);
+        return (int)syscall(SYS_ftruncate, fd, length);
     errno = EIO;
     return -1;
 }
