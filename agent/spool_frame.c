@@ -121,8 +121,10 @@ void spool_batch_fini(struct spool_batch *batch)
 
 void spool_batch_add_record(struct spool_batch *batch, const struct spool_record *record)
 {
-    const struct slice last = {batch->records.bytes + batch->topic, batch->topic_len};
-    const struct slice topic = slice_equal(record->topic, last) ? SLICE("") : record->topic;
+    struct slice topic = record->topic;
+    if (batch->topic_len > 0 &&
+        slice_equal(topic, slice_of(batch->records.bytes + batch->topic, batch->topic_len)))
+        topic = SLICE("");
     size_t key_len = record->key.ptr == NULL ? 0 : record->key.len;
     char *to = NULL;
     if (record->topic.len > 0 && record->topic.len <= SPOOL_TOPIC_MAX &&

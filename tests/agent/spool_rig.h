@@ -236,6 +236,18 @@ static inline const char *rig_segment(const struct spool_rig *rig, size_t i)
     return harness_path(rig->folder, path);
 }
 
+/* Bytes of all files of segments. */
+static inline uint64_t rig_on_disk(const struct spool_rig *rig)
+{
+    uint64_t size = 0;
+    struct stat st;
+    const char *path;
+    for (size_t i = 0; (path = rig_segment(rig, i)) != NULL; i++)
+        if (stat(path, &st) == 0)
+            size += (uint64_t)st.st_size;
+    return size;
+}
+
 static inline size_t rig_count(const struct spool_rig *rig, const char *folder)
 {
     size_t n = 0;

@@ -27,18 +27,6 @@ static void setup_cap(struct spool_rig *rig, int when_full, size_t n_streams)
     rig_open(rig);
 }
 
-/* Bytes of all files in the stream's folder. */
-static uint64_t on_disk(const struct spool_rig *rig)
-{
-    uint64_t size = 0;
-    struct stat st;
-    const char *path;
-    for (size_t i = 0; (path = rig_segment(rig, i)) != NULL; i++)
-        if (stat(path, &st) == 0)
-            size += (uint64_t)st.st_size;
-    return size;
-}
-
 /* Frames of some 6 KB from n on, until one is not taken; returns the first that was not. */
 static uint64_t fill_up(struct spool_rig *rig, uint64_t n, enum spool_append expected)
 {
@@ -48,7 +36,7 @@ static uint64_t fill_up(struct spool_rig *rig, uint64_t n, enum spool_append exp
             flusher_wait(rig->flusher);
         else
             n++;
-        assert_true(on_disk(rig) <= CAP);
+        assert_true(rig_on_disk(rig) <= CAP);
     }
     assert_int_equal(result, expected);
     return n;
@@ -59,7 +47,7 @@ static void a_full_spool_blocks_until_something_is_acknowledged(void **state)
     struct spool_rig *rig = (struct spool_rig *)*state;
     setup_cap(rig, SPOOL_BLOCK, 1);
     uint64_t n = fill_up(rig, 1, SPOOL_FULL);
-    assert_true(on_disk(rig) > CAP - 10000); /* alone it has all of it */
+    assert_true(rig_on_disk(rig) > CAP - 10000); /* alone it has all of it */
     for (uint64_t i = 1; i <= 50; i++) {
         assert_int_equal(rig_next(rig), i);
         spool_ack(rig->spool, i);
@@ -94,7 +82,7 @@ static void the_oldest_are_given_up_and_told(void **state)
             flusher_wait(rig->flusher);
         else
             n++;
-        assert_true(on_disk(rig) <= CAP);
+        assert_true(rig_on_disk(rig) <= CAP);
     }
     struct spool_stats stats = rig_stats(rig);
     assert_true(rig->dropped > 3000);
@@ -146,7 +134,7 @@ static void a_stream_fills_only_its_own_share(void **state)
     setup_cap(rig, SPOOL_BLOCK, 4);
     fill_up(rig, 1, SPOOL_FULL);
     bad = rig->spool;
-    assert_true(on_disk(rig) <= CAP / 2 + CAP / 8);
+    assert_true(rig_on_disk(rig) <= CAP / 2 + CAP / 8);
     static const char *const names[] = {"b", "c", "d"};
     for (size_t i = 0; i < ROWS(names); i++) {
         uint64_t n = 1;

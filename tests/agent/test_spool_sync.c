@@ -86,6 +86,8 @@ static void a_write_that_fails_leaves_nothing_and_is_told(void **state)
             assert_int_equal(errno, errors[e] == 0 ? ENOSPC : errors[e]);
             assert_int_equal(rig_stats(rig).bytes, bytes);
             assert_int_equal(rig_stats(rig).write_failures, 1);
+            if (cut == 0) /* nothing of it is left */
+                assert_int_equal(rig_on_disk(rig), bytes);
             heal();
             rig_fill(rig, first + 2, first + 3, 100);
             rig_expect(rig, 1, first + 3);
@@ -161,6 +163,8 @@ static void after_a_failed_fsync_frames_are_written_anew_elsewhere(void **state)
             rig_reopen(rig);
             assert_int_equal(rig_stats(rig).missing_frames, 0);
             assert_int_equal(rig_stats(rig).damaged_frames, 0);
+            if (until == 0 && cut == 0) /* what was written anew stands in one place only */
+                assert_int_equal(rig_stats(rig).duplicate_frames, 0);
             rig_expect(rig, 1, first + 31);
             rig_close(rig);
         }
