@@ -58,6 +58,7 @@ struct batch_private *batch_take(struct batch_pool *pool, struct slice host)
     batch->time = 0;
     batch->timed = batch->late = false;
     batch->messages = NULL;
+    batch->extras = NULL;
     batch->n_read = 0;
     batch->cut_lines = batch->cut_bytes = 0;
     batch->joined = batch->limited = batch->decoded = 0;

@@ -7,11 +7,11 @@
  *      └──── inbox ◀── main thread: the last delivery report ◀──────┘
  *
  * Three memories, by how long they are needed:
- *   records    the array of records: the worker's, lent while the batch is built and sent
+ *   records    the array of records: the worker's, lent while the batch is built
  *   b.arena    scratch: fields, decoded strings, and the bytes read when they are encoded anew;
  *              given back as soon as everything is encoded
- *   out        what Kafka gets: payloads and keys (for `raw`, the bytes as read); lives until the last
- *              delivery report
+ *   out        what Kafka gets: the messages, their payloads and keys (for `raw`, the bytes as read); lives
+ *              until the last delivery report
  *
  * Whoever has the batch is the only one to touch it; `unfinished` is what the worker and the main
  * thread share. */
@@ -33,6 +33,7 @@
 
 struct source;
 struct stream;
+struct topic;
 
 /* The part of a source that a batch holds. In its source's FIFO until everything before it is finished. */
 struct range {
@@ -49,11 +50,19 @@ struct range {
     struct range *batch_next; /* of the batch */
 };
 
-/* What a message has beside key and payload. */
+/* What Kafka is to get: all that is left of a record once its batch is encoded. */
 struct message {
+    const char *payload, *key; /* in `out`; key NULL: none */
+    struct topic *topic;
+    uint32_t payload_len, key_len;
+    bool gone; /* the producer has it, or it was discarded */
+};
+
+/* What a message may have beside. */
+struct message_extra {
     struct batch_private *batch;
     struct slice headers; /* in `out`: headers.h */
-    int64_t time;         /* ms since 1970, 0: when it is sent; known when it was sent first */
+    int64_t time;         /* ms since 1970, 0: when it is sent */
 };
 
 struct batch_private {
@@ -68,15 +77,16 @@ struct batch_private {
     int64_t time; /* when it was read: ns since 1970 */
     bool timed;   /* messages have times of their own, others than that */
     bool late;    /* it had to wait: its messages are no longer of the time when they are sent */
-    struct message *
-        messages; /* in `out`, for each record; NULL: theirs have neither headers nor times of their own */
+    struct message *messages; /* in `out` */
+    uint32_t n_messages;
+    uint32_t next_send; /* messages before it are gone */
+    struct message_extra *
+        extras; /* in `out`, for each message; NULL: they have neither headers nor times of their own */
     size_t n_read; /* bytes of lines read into it */
     uint64_t cut_lines, cut_bytes;
     uint64_t joined,
-        limited;         /* lines that went into another one's record; records that a limit ended */
-    uint64_t decoded;    /* ill-formed places of the file's encoding */
-    uint32_t next_send;  /* records before it were given to the producer, or need not be */
-    uint32_t n_messages; /* records that the producer gets */
+        limited;      /* lines that went into another one's record; records that a limit ended */
+    uint64_t decoded; /* ill-formed places of the file's encoding */
     atomic_uint unfinished;     /* messages without an outcome */
     bool finished_here;         /* the last outcome came while sending: nobody will report it */
     size_t cost;                /* bytes that it counts for in the memory budget */
@@ -133,7 +143,7 @@ void batch_pool_fini(struct batch_pool *pool);
 struct batch_private *batch_take(struct batch_pool *pool, struct slice host);
 /* Gives back the scratch memory: fields and values of its records are gone, payloads and keys stay. */
 void batch_shrink(struct batch_private *batch);
-/* Gives back the array of records: everything is sent. */
+/* Gives back the array of records: the batch has its messages. */
 void batch_drop_records(struct batch_pool *pool, struct batch_private *batch);
 /* The batch and all it has but its ranges, which are their sources'. */
 void batch_give(struct batch_pool *pool, struct batch_private *batch);

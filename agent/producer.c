@@ -116,11 +116,6 @@ void producer_settle(struct producer *producer, struct batch_private *batch, uns
         producer->finished(batch);
 }
 
-static bool is_for_sending(const struct record *record)
-{
-    return record_is_left(record) && (record->flags & RECORD_SENT) == 0;
-}
-
 enum stat_id producer_discard_stat(rd_kafka_resp_err_t code)
 {
     return code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE ? STAT_discarded_too_large
@@ -129,11 +124,11 @@ enum stat_id producer_discard_stat(rd_kafka_resp_err_t code)
 
 /* What the client itself refuses for good. The worker has not let go of the batch: when this was
  * its last message, the worker sees it by finished_here. */
-static void discard_at_once(struct batch_private *batch, struct record *record,
+static void discard_at_once(struct batch_private *batch, struct message *message,
                             rd_kafka_resp_err_t code)
 {
     struct stats *stats = &batch->stream->stats;
-    record->flags |= RECORD_DISCARDED;
+    message->gone = true;
     stats_begin(stats);
     stats_add(stats, producer_discard_stat(code), 1);
     stats_add(stats, STAT_settled, 1);
@@ -160,30 +155,36 @@ bool producer_is_records_fault(rd_kafka_resp_err_t code)
 
 /* ---- many messages with one call, without headers and times ---- */
 
-/* The next messages of one topic, from next_send on; *ret_end is one past the last record looked at. */
-static int gather(struct batch_private *batch, rd_kafka_message_t *messages, struct record **taken,
+/* librdkafka does not write to payload and key, nor frees them: neither F_FREE nor F_COPY is set. */
+static void *unconst(const char *ptr)
+{
+    union {
+        const char *in;
+        void *out;
+    } pointer = {ptr};
+    return pointer.out;
+}
+
+/* The next messages of one topic, from next_send on; *ret_end is one past the last that was looked at. */
+static int gather(struct batch_private *batch, rd_kafka_message_t *messages, struct message **taken,
                   uint32_t *ret_end, struct topic **ret_topic)
 {
     int n = 0;
     uint32_t i = batch->next_send;
-    for (; i < batch->b.n_records && n < SEND_AT_ONCE; i++) {
-        struct record *record = &batch->b.records[i];
-        if (!is_for_sending(record))
+    for (; i < batch->n_messages && n < SEND_AT_ONCE; i++) {
+        struct message *message = &batch->messages[i];
+        if (message->gone)
             continue;
         if (n == 0)
-            *ret_topic = (struct topic *)record->topic;
-        else if (record->topic != *ret_topic)
+            *ret_topic = message->topic;
+        else if (message->topic != *ret_topic)
             break;
-        union { /* librdkafka does not write to them: neither F_FREE nor F_COPY is set */
-            const char *in;
-            void *out;
-        } payload = {record->payload.ptr}, key = {record->key.ptr};
-        messages[n] = (rd_kafka_message_t){.payload = payload.out,
-                                           .len = record->payload.len,
-                                           .key = key.out,
-                                           .key_len = record->key.len,
+        messages[n] = (rd_kafka_message_t){.payload = unconst(message->payload),
+                                           .len = message->payload_len,
+                                           .key = unconst(message->key),
+                                           .key_len = message->key_len,
                                            ._private = batch};
-        taken[n++] = record;
+        taken[n++] = message;
     }
     *ret_end = i;
     return n;
@@ -191,12 +192,12 @@ static int gather(struct batch_private *batch, rd_kafka_message_t *messages, str
 
 /* True: everything gathered has left the worker's hands. */
 static bool take_results(struct batch_private *batch, rd_kafka_message_t *messages,
-                         struct record **taken, int n)
+                         struct message **taken, int n)
 {
     bool all = true;
     for (int i = 0; i < n; i++) {
         if (messages[i].err == RD_KAFKA_RESP_ERR_NO_ERROR)
-            taken[i]->flags |= RECORD_SENT;
+            taken[i]->gone = true;
         else if (producer_is_records_fault(messages[i].err))
             discard_at_once(batch, taken[i], messages[i].err);
         else
@@ -208,7 +209,7 @@ static bool take_results(struct batch_private *batch, rd_kafka_message_t *messag
 static bool send_some(struct batch_private *batch)
 {
     rd_kafka_message_t messages[SEND_AT_ONCE];
-    struct record *taken[SEND_AT_ONCE];
+    struct message *taken[SEND_AT_ONCE];
     struct topic *topic = NULL;
     uint32_t end;
     int n = gather(batch, messages, taken, &end, &topic);
@@ -231,59 +232,58 @@ static int64_t max_age_of(const struct config_ship *ship, const struct topic *to
 }
 
 /* The message's time for Kafka, ms since 1970. */
-static int64_t time_of(const struct batch_private *batch, const struct record *record,
-                       bool *ret_replaced)
+static int64_t time_of(const struct batch_private *batch, const struct message *message,
+                       const struct message_extra *extra, bool *ret_replaced)
 {
-    const struct config_ship *ship = &batch->stream->config->ship;
-    const struct topic *topic = (const struct topic *)record->topic;
-    int64_t read = batch->time / NS_PER_MS, time = record->time / NS_PER_MS;
+    const struct topic *topic = message->topic;
+    const int64_t read = batch->time / NS_PER_MS;
     *ret_replaced = false;
-    if (ship->timestamp == TIMESTAMP_READ || record->time == batch->time)
+    if (!batch->timed || extra->time == read)
         return read;
+    const int64_t time = extra->time;
     *ret_replaced =
-        time <= 0 || read - time > max_age_of(ship, topic) ||
+        time <= 0 || read - time > max_age_of(&batch->stream->config->ship, topic) ||
         time - read > atomic_load_explicit(&topic->limits.max_ahead, memory_order_relaxed);
     return *ret_replaced ? read : time;
 }
 
-/* `message` NULL: none. */
+/* `extra` NULL: none. */
 static rd_kafka_resp_err_t send_one(struct producer *producer, struct batch_private *batch,
-                                    const struct record *record, struct message *message,
+                                    const struct message *message, struct message_extra *extra,
                                     bool *ret_replaced)
 {
-    union {
-        const char *in;
-        void *out;
-    } payload = {record->payload.ptr}, key = {record->key.ptr};
-    const struct topic *topic = (const struct topic *)record->topic;
-    const int64_t time = time_of(batch, record, ret_replaced);
-    if (message != NULL)
-        message->time = time;
-    const struct producing what = {.topic = topic->handle,
+    const int64_t time = time_of(batch, message, extra, ret_replaced);
+    const int64_t own = extra == NULL ? 0 : extra->time;
+    if (extra != NULL)
+        extra->time = time;
+    const struct producing what = {.topic = message->topic->handle,
                                    .partition = RD_KAFKA_PARTITION_UA,
-                                   .payload = payload.out,
-                                   .payload_len = record->payload.len,
-                                   .key = key.out,
-                                   .key_len = record->key.len,
+                                   .payload = unconst(message->payload),
+                                   .payload_len = message->payload_len,
+                                   .key = unconst(message->key),
+                                   .key_len = message->key_len,
                                    .time = time,
                                    .batch = batch,
-                                   .message = message};
-    return producer_produce(producer->client, &what, false);
+                                   .extra = extra};
+    rd_kafka_resp_err_t code = producer_produce(producer->client, &what, false);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR && extra != NULL)
+        extra->time = own;
+    return code;
 }
 
 /* False: later. */
-static bool try_one(struct producer *producer, struct batch_private *batch, struct record *record)
+static bool try_one(struct producer *producer, struct batch_private *batch, struct message *message)
 {
-    struct message *message =
-        batch->messages == NULL ? NULL : &batch->messages[record - batch->b.records];
+    struct message_extra *extra =
+        batch->extras == NULL ? NULL : &batch->extras[message - batch->messages];
     bool replaced;
-    if (batch->timed && !producer_limits_known(producer, (struct topic *)record->topic))
+    if (batch->timed && !producer_limits_known(producer, message->topic))
         return false;
-    rd_kafka_resp_err_t code = send_one(producer, batch, record, message, &replaced);
+    rd_kafka_resp_err_t code = send_one(producer, batch, message, extra, &replaced);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
-        record->flags |= RECORD_SENT;
+        message->gone = true;
     else if (producer_is_records_fault(code))
-        discard_at_once(batch, record, code);
+        discard_at_once(batch, message, code);
     else
         return false; /* queue full, fatal, no such topic */
     if (replaced) {
@@ -296,9 +296,9 @@ static bool try_one(struct producer *producer, struct batch_private *batch, stru
 
 static bool send_each(struct producer *producer, struct batch_private *batch)
 {
-    for (; batch->next_send < batch->b.n_records; batch->next_send++) {
-        struct record *record = &batch->b.records[batch->next_send];
-        if (is_for_sending(record) && !try_one(producer, batch, record))
+    for (; batch->next_send < batch->n_messages; batch->next_send++) {
+        struct message *message = &batch->messages[batch->next_send];
+        if (!message->gone && !try_one(producer, batch, message))
             return false;
     }
     return true;
@@ -306,10 +306,10 @@ static bool send_each(struct producer *producer, struct batch_private *batch)
 
 bool producer_send(struct producer *producer, struct batch_private *batch)
 {
-    bool each = batch->messages != NULL || batch->late;
+    bool each = batch->extras != NULL || batch->late;
     bool sent = true;
     pthread_rwlock_rdlock(&producer->lock);
-    while (sent && batch->next_send < batch->b.n_records)
+    while (sent && batch->next_send < batch->n_messages)
         sent = producer->open &&
                atomic_load_explicit(&batch->stream->held, memory_order_acquire) == 0 &&
                (each ? send_each(producer, batch) : send_some(batch));

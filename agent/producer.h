@@ -59,8 +59,8 @@ struct topic *producer_topic(struct producer *producer, struct slice name, const
 /* [a-zA-Z0-9._-]{1,249}, not "." or "..": Kafka's Topic.validate(). */
 bool producer_topic_name_valid(struct slice name);
 
-/* Sends the batch's records from next_send on. True: all are with the producer. False: blocked, call it
- * again when there is room. Any worker; records need payload, key and topic. */
+/* Sends the batch's messages from next_send on. True: all are with the producer. False: blocked, call it
+ * again when there is room. Any worker. */
 bool producer_send(struct producer *producer, struct batch_private *batch);
 
 /* Is it a property of librdkafka's producer with an allowed value, and not one that the agent sets itself? */

@@ -42,7 +42,7 @@ struct producing {
     size_t payload_len, key_len;
     int64_t time; /* ms since 1970; 0: when it is sent */
     struct batch_private *batch;
-    struct message *message; /* NULL: it has no headers */
+    struct message_extra *extra; /* NULL: it has no headers */
 };
 
 /* A message to send again. */
@@ -118,9 +118,9 @@ void producer_renew_when_due(struct producer *producer);
 /* Gives one message to the client; 0: it has it, without a copy of the payload. */
 rd_kafka_resp_err_t producer_produce(struct client *client, const struct producing *what,
                                      bool again);
-/* Whose message was reported; *ret_message NULL: its batch has no more of it. */
+/* Whose message was reported; *ret_extra NULL: its batch has no more of it. */
 struct batch_private *producer_opaque(const rd_kafka_message_t *reported, bool *ret_again,
-                                      struct message **ret_message);
+                                      struct message_extra **ret_extra);
 
 /* producer_limits.c */
 void producer_limits_init(struct producer *producer);

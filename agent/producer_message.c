@@ -3,8 +3,8 @@
 #include "agent/producer_inner.h"
 
 /* A message's opaque is its batch, or what the batch has of it; both are aligned, so the lowest bits say more. */
-#define OPAQUE_AGAIN   ((uintptr_t)1) /* another try */
-#define OPAQUE_MESSAGE ((uintptr_t)2) /* a struct message */
+#define OPAQUE_AGAIN ((uintptr_t)1) /* another try */
+#define OPAQUE_EXTRA ((uintptr_t)2) /* a struct message_extra */
 
 /* NULL: there are none. */
 static rd_kafka_headers_t *headers_of(struct slice headers)
@@ -25,8 +25,8 @@ static rd_kafka_headers_t *headers_of(struct slice headers)
 rd_kafka_resp_err_t producer_produce(struct client *client, const struct producing *what, bool again)
 {
     uintptr_t opaque =
-        what->message == NULL ? (uintptr_t)what->batch : (uintptr_t)what->message | OPAQUE_MESSAGE;
-    rd_kafka_headers_t *headers = what->message == NULL ? NULL : headers_of(what->message->headers);
+        what->extra == NULL ? (uintptr_t)what->batch : (uintptr_t)what->extra | OPAQUE_EXTRA;
+    rd_kafka_headers_t *headers = what->extra == NULL ? NULL : headers_of(what->extra->headers);
     opaque |= again ? OPAQUE_AGAIN : 0;
     rd_kafka_resp_err_t code = rd_kafka_producev(
         client->rk, RD_KAFKA_V_RKT(what->topic), RD_KAFKA_V_PARTITION(what->partition),
@@ -39,11 +39,11 @@ rd_kafka_resp_err_t producer_produce(struct client *client, const struct produci
 }
 
 struct batch_private *producer_opaque(const rd_kafka_message_t *reported, bool *ret_again,
-                                      struct message **ret_message)
+                                      struct message_extra **ret_extra)
 {
     uintptr_t opaque = (uintptr_t)reported->_private;
-    void *at = (void *)(opaque & ~(OPAQUE_AGAIN | OPAQUE_MESSAGE));
+    void *at = (void *)(opaque & ~(OPAQUE_AGAIN | OPAQUE_EXTRA));
     *ret_again = (opaque & OPAQUE_AGAIN) != 0;
-    *ret_message = (opaque & OPAQUE_MESSAGE) != 0 ? (struct message *)at : NULL;
-    return *ret_message != NULL ? (*ret_message)->batch : (struct batch_private *)at;
+    *ret_extra = (opaque & OPAQUE_EXTRA) != 0 ? (struct message_extra *)at : NULL;
+    return *ret_extra != NULL ? (*ret_extra)->batch : (struct batch_private *)at;
 }

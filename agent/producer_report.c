@@ -71,13 +71,13 @@ static void discard(struct producer *producer, struct batch_private *batch, bool
 
 /* When it is sent again. Kafka takes no record whose time is far ahead of its own: that one gets this machine's time by
  * then. */
-static int64_t time_again(struct batch_private *batch, struct message *message,
+static int64_t time_again(struct batch_private *batch, struct message_extra *extra,
                           rd_kafka_resp_err_t code)
 {
     if (code != RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP)
-        return message != NULL ? message->time : batch->time / NS_PER_MS;
-    if (message != NULL && message->time != 0) {
-        message->time = 0;
+        return extra != NULL ? extra->time : batch->time / NS_PER_MS;
+    if (extra != NULL && extra->time != 0) {
+        extra->time = 0;
         stats_add(&batch->stream->delivery, STAT_time_replaced, 1);
     }
     return 0;
@@ -86,8 +86,8 @@ static int64_t time_again(struct batch_private *batch, struct message *message,
 static void retry_later(struct producer *producer, const rd_kafka_message_t *reported, bool alone)
 {
     bool again;
-    struct message *message;
-    struct batch_private *batch = producer_opaque(reported, &again, &message);
+    struct message_extra *extra;
+    struct batch_private *batch = producer_opaque(reported, &again, &extra);
     struct retry *retry = (struct retry *)malloc(sizeof(*retry) + reported->key_len);
     const char *name = rd_kafka_topic_name(reported->rkt);
     if (retry == NULL) {
@@ -101,9 +101,9 @@ static void retry_later(struct producer *producer, const rd_kafka_message_t *rep
                                      .payload_len = reported->len,
                                      .key = reported->key == NULL ? NULL : retry->key,
                                      .key_len = reported->key_len,
-                                     .time = time_again(batch, message, reported->err),
+                                     .time = time_again(batch, extra, reported->err),
                                      .batch = batch,
-                                     .message = message},
+                                     .extra = extra},
                             .alone = alone};
     assert(retry->topic != NULL);
     if (reported->key != NULL)
@@ -143,7 +143,7 @@ void producer_reported(struct client *client, const rd_kafka_message_t *message)
 {
     struct producer *producer = client->producer;
     bool again;
-    struct message *own;
+    struct message_extra *own;
     struct batch_private *batch = producer_opaque(message, &again, &own);
     if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
         delivered(producer, batch, again, message->len);

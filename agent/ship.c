@@ -1,5 +1,6 @@
 #include "agent/ship.h"
 
+#include "agent/clock.h"
 #include "agent/encode.h"
 #include "agent/headers.h"
 #include "agent/log.h"
@@ -103,18 +104,19 @@ static int make_headers(struct batch_private *batch, const struct record *record
     for (size_t i = 0; i < headers->n; i++)
         if (values[i].ptr != NULL)
             end = headers_put(end, slice_str(headers->items[i].key), values[i]);
-    batch->messages[record - batch->b.records].headers = arena_commit(&batch->out, end);
+    batch->extras[record - batch->b.records].headers = arena_commit(&batch->out, end);
     return 0;
 }
 
 /* In a stream without headers only records with times of their own need it. */
-static bool needs_messages(const struct batch_private *batch)
+static bool needs_extras(const struct batch_private *batch)
 {
     const struct config_ship *config = &batch->stream->config->ship;
     return config->proof || config->headers.n > 0 || batch->timed;
 }
 
-static int make_messages(struct batch_private *batch)
+/* One for each record, those that are not left included. */
+static int make_extras(struct batch_private *batch)
 {
     const struct config_ship *config = &batch->stream->config->ship;
     const uint32_t n = batch->b.n_records;
@@ -122,13 +124,16 @@ static int make_messages(struct batch_private *batch)
         batch->timed = batch->b.records[i].time != batch->time;
     if (!config->proof)
         proof_skip(batch);
-    if (!needs_messages(batch))
+    if (!needs_extras(batch))
         return 0;
-    batch->messages = (struct message *)arena_alloc(&batch->out, n * sizeof(struct message));
-    if (batch->messages == NULL)
+    batch->extras =
+        (struct message_extra *)arena_alloc(&batch->out, n * sizeof(struct message_extra));
+    if (batch->extras == NULL)
         return -1;
     for (uint32_t i = 0; i < n; i++)
-        batch->messages[i] = (struct message){.batch = batch};
+        batch->extras[i] = (struct message_extra){
+            .batch = batch,
+            .time = (batch->timed ? batch->b.records[i].time : batch->time) / NS_PER_MS};
     if (config->proof)
         return proof_batch(batch, make_headers);
     for (uint32_t i = 0; config->headers.n > 0 && i < n; i++)
@@ -138,16 +143,41 @@ static int make_messages(struct batch_private *batch)
     return 0;
 }
 
+/* Of the records that are left, in their order. */
+static int make_messages(struct batch_private *batch)
+{
+    const uint32_t n = batch->b.n_records;
+    uint32_t left = 0;
+    batch->messages = (struct message *)arena_alloc(&batch->out, n * sizeof(struct message));
+    if (batch->messages == NULL)
+        return -1;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct record *record = &batch->b.records[i];
+        if (!record_is_left(record))
+            continue;
+        if (batch->extras != NULL)
+            batch->extras[left] = batch->extras[i];
+        batch->messages[left++] = (struct message){.payload = record->payload.ptr,
+                                                   .key = record->key.ptr,
+                                                   .topic = (struct topic *)record->topic,
+                                                   .payload_len = (uint32_t)record->payload.len,
+                                                   .key_len = (uint32_t)record->key.len};
+    }
+    batch->n_messages = left;
+    return 0;
+}
+
 int ship_prepare(struct producer *producer, struct batch_private *batch, uint64_t *ret_discarded,
                  uint64_t *ret_replaced)
 {
     if (choose_topics(producer, batch, ret_discarded) == -1 || make_keys(batch) == -1 ||
-        make_messages(batch) == -1)
+        make_extras(batch) == -1)
         return -1;
-    if (batch->stream->config->ship.encode == ENCODE_JSON)
-        return encode_json(&batch->b, &batch->out, ret_replaced);
-    encode_raw(&batch->b);
-    return 0;
+    if (batch->stream->config->ship.encode == ENCODE_RAW)
+        encode_raw(&batch->b);
+    else if (encode_json(&batch->b, &batch->out, ret_replaced) == -1)
+        return -1;
+    return make_messages(batch);
 }
 
 bool ship_discard_last(struct batch_private *batch, uint64_t *discarded)
@@ -159,6 +189,7 @@ bool ship_discard_last(struct batch_private *batch, uint64_t *discarded)
         return false; /* it is the system that has none */
     batch->b.records[0].flags |= RECORD_DISCARDED;
     batch->b.n_dropped = 0;
+    batch->n_messages = 0;
     *discarded = 1;
     if (batch->stream->config->ship.proof)
         proof_batch(batch, make_headers); /* of no record: its bytes are told as dropped */

@@ -14,7 +14,7 @@
 
 static size_t cost_of(const struct batch_private *batch)
 {
-    size_t message = BATCH_MESSAGE_COST + (batch->messages != NULL ? BATCH_HEADERS_COST : 0);
+    size_t message = BATCH_MESSAGE_COST + (batch->extras != NULL ? BATCH_HEADERS_COST : 0);
     return sizeof(*batch) + batch->out.size + batch->n_messages * message;
 }
 
@@ -59,14 +59,6 @@ static void count_batch(struct batch_private *batch, uint64_t discarded_topic,
     stats_end(stats);
 }
 
-static uint32_t count_left(const struct batch_private *batch)
-{
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < batch->b.n_records; i++)
-        n += record_is_left(&batch->b.records[i]);
-    return n;
-}
-
 /* Chain and encoding. -1: no memory. */
 static int build(struct worker *worker, struct batch_private *batch, uint64_t *ret_discarded,
                  uint64_t *ret_replaced)
@@ -95,7 +87,6 @@ static bool send(struct worker *worker, struct batch_private *batch)
     stream->blocked = sent ? NULL : batch;
     if (!sent)
         return false;
-    batch_drop_records(&worker->pool, batch);
     if (batch->finished_here || batch->n_messages == 0)
         worker_batch_done(worker, batch);
     return true;
@@ -140,13 +131,13 @@ static bool round_of(struct worker *worker, struct stream *stream)
         stream->read_size =
             stream->read_size * 2 < stream->read_usual ? stream->read_size * 2 : stream->read_usual;
     batch_shrink(batch);
-    batch->n_messages = count_left(batch);
     atomic_store_explicit(&batch->unfinished, batch->n_messages, memory_order_relaxed);
     batch->cost = cost_of(batch);
     stream->cost += batch->cost;
     worker->cost += batch->cost;
     atomic_fetch_add_explicit(&worker->outstanding, 1, memory_order_relaxed);
     count_batch(batch, discarded_topic, discarded_memory, replaced);
+    batch_drop_records(&worker->pool, batch);
     tail_commit(batch);
     return send(worker, batch);
 }

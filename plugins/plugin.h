@@ -141,7 +141,6 @@ enum record_flag {
     RECORD_NO_HOST = 1 << 5,   /* host.name */
     RECORD_NO_PATH = 1 << 6,   /* log.file.path */
     RECORD_NO_OFFSET = 1 << 7, /* log.offset */
-    RECORD_SENT = 1 << 8,      /* the agent's: Kafka's client has it */
 };
 
 #define RECORD_MAX_FIELDS 1024u /* a record never has more; record_set() fails */

@@ -83,15 +83,16 @@ static inline struct batch_private *make_batch(struct rig *rig, int stream, int 
     struct batch_private *batch = batch_take(&rig->pool, SLICE("host"));
     batch->stream = &rig->streams[stream];
     batch->sequence = batch->stream->next_sequence++;
+    batch->messages = (struct message *)arena_alloc(&batch->out, (size_t)n * sizeof(struct message));
     for (int i = 0; i < n; i++) {
         char *text = (char *)arena_alloc(&batch->out, size + 1);
         memset(text, '.', size);
         int len = snprintf(text, size, "%d", first + i);
         text[len] = '.';
-        batch->b.records[i] =
-            (struct record){.payload = {text, size}, .topic = batch->stream->topic};
+        batch->messages[i] = (struct message){
+            .payload = text, .payload_len = (uint32_t)size, .topic = batch->stream->topic};
     }
-    batch->b.n_records = batch->n_messages = (uint32_t)n;
+    batch->n_messages = (uint32_t)n;
     atomic_store(&batch->unfinished, (unsigned)n);
     stats_add(&batch->stream->stats, STAT_read, (uint64_t)n);
     stats_add(&batch->stream->stats, STAT_entered, (uint64_t)n);

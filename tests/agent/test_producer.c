@@ -130,7 +130,8 @@ static void a_record_too_large_for_the_client_does_not_stop_the_others(void **st
     struct batch_private *batch = make_batch(&rig, 0, 0, 3, 40);
     char *large = (char *)arena_alloc(&batch->out, 20000);
     memset(large, 'x', 20000);
-    batch->b.records[2].payload = slice_of(large, 20000);
+    batch->messages[2].payload = large;
+    batch->messages[2].payload_len = 20000;
     assert_true(producer_send(rig.producer, batch));
     run_until_finished(&rig, 1);
     struct batch_private *alone = make_batch(&rig, 0, 0, 1, 20000);

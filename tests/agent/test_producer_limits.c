@@ -8,13 +8,13 @@
 static struct batch_private *make_times(struct rig *rig)
 {
     struct batch_private *batch = make_batch(rig, 0, 0, 3, 40);
-    batch->messages = (struct message *)arena_alloc(&batch->out, 3 * sizeof(struct message));
+    batch->extras =
+        (struct message_extra *)arena_alloc(&batch->out, 3 * sizeof(struct message_extra));
     batch->time = clock_real();
     batch->timed = true;
-    for (int i = 0; i < 3; i++) {
-        batch->messages[i] = (struct message){.batch = batch};
-        batch->b.records[i].time = batch->time + (i - 1) * 2 * HOUR_MS * NS_PER_MS;
-    }
+    for (int i = 0; i < 3; i++)
+        batch->extras[i] = (struct message_extra){
+            .batch = batch, .time = batch->time / NS_PER_MS + (i - 1) * 2 * HOUR_MS};
     return batch;
 }
 
@@ -31,8 +31,8 @@ static uint64_t ship(struct rig *rig, bool own[3])
     while (rig->blocked != NULL)
         ev_run(rig->loop, EVRUN_ONCE);
     for (int i = 0; i < 3; i++) { /* no report was looked at yet */
-        own[i] = batch->messages[i].time == read + (i - 1) * 2 * HOUR_MS;
-        assert_true(own[i] || batch->messages[i].time == read);
+        own[i] = batch->extras[i].time == read + (i - 1) * 2 * HOUR_MS;
+        assert_true(own[i] || batch->extras[i].time == read);
     }
     run_until_finished(rig, finished + 1);
     sum_stats(rig, 0, sums);
@@ -52,26 +52,23 @@ static void what_the_topic_would_not_keep_gets_the_time_of_reading(void **state)
 {
     (void)state;
     static const struct {
-        enum ship_timestamp timestamp;
         int64_t max_age;     /* configured */
         int64_t kept, ahead; /* what Kafka tells */
         bool own[3];
         uint64_t replaced;
     } rows[] = {
-        {TIMESTAMP_RECORD, MAX_AGE_AUTO, INT64_MAX, INT64_MAX, {true, true, true}, 0},
-        {TIMESTAMP_RECORD, MAX_AGE_AUTO, 3 * HOUR_MS, 3 * HOUR_MS, {true, true, true}, 0},
-        {TIMESTAMP_RECORD, MAX_AGE_AUTO, HOUR_MS, INT64_MAX, {false, true, true}, 1},
-        {TIMESTAMP_RECORD, MAX_AGE_AUTO, INT64_MAX, HOUR_MS, {true, true, false}, 1},
-        {TIMESTAMP_RECORD, MAX_AGE_OFF, HOUR_MS, INT64_MAX, {true, true, true}, 0},
-        {TIMESTAMP_RECORD, HOUR_MS, INT64_MAX, INT64_MAX, {false, true, true}, 1},
-        {TIMESTAMP_RECORD, 3 * HOUR_MS, HOUR_MS, INT64_MAX, {true, true, true}, 0},
-        {TIMESTAMP_READ, MAX_AGE_AUTO, INT64_MAX, INT64_MAX, {false, true, false}, 0},
+        {MAX_AGE_AUTO, INT64_MAX, INT64_MAX, {true, true, true}, 0},
+        {MAX_AGE_AUTO, 3 * HOUR_MS, 3 * HOUR_MS, {true, true, true}, 0},
+        {MAX_AGE_AUTO, HOUR_MS, INT64_MAX, {false, true, true}, 1},
+        {MAX_AGE_AUTO, INT64_MAX, HOUR_MS, {true, true, false}, 1},
+        {MAX_AGE_OFF, HOUR_MS, INT64_MAX, {true, true, true}, 0},
+        {HOUR_MS, INT64_MAX, INT64_MAX, {false, true, true}, 1},
+        {3 * HOUR_MS, HOUR_MS, INT64_MAX, {true, true, true}, 0},
     };
     struct rig rig;
     rig_open(&rig, NULL, NULL);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         bool own[3];
-        rig.stream_config[0].ship.timestamp = rows[i].timestamp;
         rig.stream_config[0].ship.max_age = rows[i].max_age;
         told(&rig, rows[i].kept, rows[i].ahead);
         uint64_t replaced = ship(&rig, own);
@@ -90,7 +87,7 @@ static void a_time_before_1970_is_none(void **state)
     rig_open(&rig, NULL, NULL);
     rig.stream_config[0].ship.max_age = MAX_AGE_OFF;
     struct batch_private *batch = make_times(&rig);
-    batch->b.records[0].time = -NS_PER_S;
+    batch->extras[0].time = -1000;
     assert_true(producer_send(rig.producer, batch));
     run_until_finished(&rig, 1);
     sum_stats(&rig, 0, sums);
@@ -143,7 +140,7 @@ static void messages_with_the_time_of_reading_do_not_wait_for_an_answer(void **s
     batch_give(&rig.pool, timed);
     struct batch_private *batch = make_times(&rig);
     batch->timed = false;
-    batch->b.records[0].time = batch->b.records[2].time = batch->time;
+    batch->extras[0].time = batch->extras[2].time = batch->time / NS_PER_MS;
     assert_true(producer_send(rig.producer, batch));
     run_until_finished(&rig, 1);
     rig.producer->embedded = embedded;

@@ -9,7 +9,8 @@
 static struct batch_private *make_messages(struct rig *rig, int first, int n)
 {
     struct batch_private *batch = make_batch(rig, 0, first, n, 40);
-    batch->messages = (struct message *)arena_alloc(&batch->out, (size_t)n * sizeof(struct message));
+    batch->extras =
+        (struct message_extra *)arena_alloc(&batch->out, (size_t)n * sizeof(struct message_extra));
     batch->time = clock_real();
     batch->timed = true;
     for (int i = 0; i < n; i++) {
@@ -17,10 +18,11 @@ static struct batch_private *make_messages(struct rig *rig, int first, int n)
         int len = snprintf(number, sizeof(number), "%d", first + i);
         char *end = headers_put(at, SLICE("n"), slice_of(number, (size_t)len));
         end = headers_put(end, SLICE("empty"), SLICE(""));
-        batch->messages[i] =
-            (struct message){.batch = batch, .headers = slice_of(at, (size_t)(end - at))};
-        batch->b.records[i].time = (BASE_MS + first + i) * NS_PER_MS;
-        batch->b.records[i].key = batch->b.records[i].payload;
+        batch->extras[i] = (struct message_extra){.batch = batch,
+                                                  .headers = slice_of(at, (size_t)(end - at)),
+                                                  .time = BASE_MS + first + i};
+        batch->messages[i].key = batch->messages[i].payload;
+        batch->messages[i].key_len = batch->messages[i].payload_len;
     }
     return batch;
 }
@@ -160,7 +162,8 @@ static void a_message_too_large_for_the_client_does_not_stop_the_others(void **s
     struct batch_private *batch = make_messages(&rig, 0, 3);
     char *large = (char *)arena_alloc(&batch->out, 20000);
     memset(large, 'x', 20000);
-    batch->b.records[2].payload = slice_of(large, 20000);
+    batch->messages[2].payload = large;
+    batch->messages[2].payload_len = 20000;
     assert_true(producer_send(rig.producer, batch));
     run_until_finished(&rig, 1);
     sum_stats(&rig, 0, sums);
