@@ -183,6 +183,22 @@ static int open_parts(struct agent *agent, struct error *error)
     return 0;
 }
 
+/* All routes before any stream: spools may hold positions. */
+static int open_routes(struct agent *agent, struct error *error)
+{
+    for (size_t i = 0; i < agent->config->n_streams; i++) {
+        struct route *route;
+        bool new;
+        if (agent_spool_route(agent, agent->config->streams[i].name, &route, &new, error) == -1)
+            return -1;
+        if (new &&agent_spool_keep(agent, route) == -1) {
+            route_close(&route);
+            return error_set(error, "out of memory");
+        }
+    }
+    return 0;
+}
+
 static int open_streams(struct agent *agent, struct error *error)
 {
     struct config *config = agent->config;
@@ -190,12 +206,16 @@ static int open_streams(struct agent *agent, struct error *error)
     agent->groups = (struct stream_group **)calloc(config->n_streams, sizeof(struct stream_group *));
     if (agent->groups == NULL)
         return error_set(error, "out of memory");
+    if (agent_spool_open(agent, error) == -1 || open_routes(agent, error) == -1)
+        return -1;
     for (size_t i = 0; i < config->n_streams; i++) {
         struct stream_group *group = stream_group_new(config, &config->streams[i], agent->workers,
                                                       n_workers, agent->producer, error);
         if (group == NULL)
             return -1;
         agent->groups[agent->n_groups++] = group;
+        if (agent->spool != NULL)
+            stream_group_take_route(group, agent->routes[i]);
         for (size_t w = 0; w < n_workers; w++)
             if (worker_open(agent->workers[w], group->streams[w], error) == -1)
                 return -1;
@@ -257,6 +277,7 @@ static void close_parts(struct agent *agent)
         agent->removed = group->next;
         stream_group_free(&group);
     }
+    agent_spool_close(agent);
     if (agent->positions != NULL)
         positions_close(&agent->positions);
     flusher_free(&agent->flusher);

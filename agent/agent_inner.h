@@ -4,6 +4,7 @@
 #define SPLASHDAM_AGENT_INNER_H
 
 #include "agent/producer.h"
+#include "agent/route.h"
 #include "agent/stream_group.h"
 #include "agent/worker.h"
 
@@ -17,6 +18,9 @@ struct agent {
     struct flusher *flusher;
     struct positions *positions;
     struct producer *producer;
+    struct spool_store *spool; /* NULL: there is none */
+    struct route **routes;     /* of all streams that there ever were */
+    size_t n_routes;
     struct worker **workers;
     int n_workers; /* made */
     int n_started;
@@ -33,6 +37,17 @@ struct agent {
     int64_t drain_end; /* ns, monotonic */
     bool draining;
 };
+
+/* agent_spool.c */
+/* Opens the store, and tells of what is in it for streams that the configuration does not have. -1 and *error. */
+int agent_spool_open(struct agent *agent, struct error *error);
+/* The stream's, that is there or was just made; NULL without an error: there is no spool. -1 and *error. *ret_new: it is to be given to
+ * agent_spool_keep(), or to be closed. */
+int agent_spool_route(struct agent *agent, const char *stream, struct route **ret_route,
+                      bool *ret_new, struct error *error);
+/* -1: no memory. */
+int agent_spool_keep(struct agent *agent, struct route *route);
+void agent_spool_close(struct agent *agent);
 
 /* agent_account.c */
 /* Logs each stream's counters. Returns the records in flight. */

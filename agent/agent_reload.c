@@ -27,6 +27,7 @@ enum reload_state { RELOAD_NONE, RELOAD_LOADING, RELOAD_APPLYING };
 struct next {
     struct stream_group *group; /* NULL: the present one goes on */
     size_t before;              /* the present one of that name; NONE */
+    struct route *route;        /* that was made for it; NULL: none was */
 };
 
 struct changes {
@@ -55,6 +56,18 @@ struct reload {
 
 /* ---- loading ---- */
 
+static int take_route(struct reload *reload, struct next *next)
+{
+    struct route *route;
+    bool new;
+    if (agent_spool_route(reload->agent, next->group->section->name, &route, &new,
+                          &reload->error) == -1)
+        return -1;
+    next->route = new ? route : NULL;
+    stream_group_take_route(next->group, route);
+    return 0;
+}
+
 static int make_groups(struct reload *reload)
 {
     const struct agent *agent = reload->agent;
@@ -71,7 +84,7 @@ static int make_groups(struct reload *reload)
             continue;
         next->group = stream_group_new(config, stream, agent->workers, (size_t)agent->n_workers,
                                        agent->producer, &reload->error);
-        if (next->group == NULL)
+        if (next->group == NULL || take_route(reload, next) == -1)
             return -1;
     }
     return 0;
@@ -79,8 +92,10 @@ static int make_groups(struct reload *reload)
 
 static void drop_loaded(struct reload *reload)
 {
-    for (size_t i = 0; reload->next != NULL && i < reload->config->n_streams; i++)
+    for (size_t i = 0; reload->next != NULL && i < reload->config->n_streams; i++) {
         stream_group_free(&reload->next[i].group);
+        route_close(&reload->next[i].route);
+    }
     free(reload->next);
     reload->next = NULL;
     config_free(&reload->config);
@@ -240,6 +255,19 @@ static void send_plans(struct reload *reload)
     }
 }
 
+/* -1: no memory. What was kept stays, also when the configuration is refused. */
+static int keep_routes(struct reload *reload)
+{
+    for (size_t i = 0; i < reload->config->n_streams; i++) {
+        if (reload->next[i].route == NULL)
+            continue;
+        if (agent_spool_keep(reload->agent, reload->next[i].route) == -1)
+            return -1;
+        reload->next[i].route = NULL;
+    }
+    return 0;
+}
+
 static void apply(struct reload *reload)
 {
     struct agent *agent = reload->agent;
@@ -249,6 +277,7 @@ static void apply(struct reload *reload)
     reload->planned = (struct stream **)calloc(n * n_workers, sizeof(struct stream *));
     error_set(&reload->error, "out of memory");
     if (groups == NULL || reload->plans == NULL || reload->planned == NULL ||
+        keep_routes(reload) == -1 ||
         producer_reconfigure(agent->producer, reload->config, &reload->error) == -1) {
         free((void *)groups);
         free(reload->plans);

@@ -66,6 +66,9 @@ struct batch_private *batch_take(struct batch_pool *pool, struct slice host)
     atomic_init(&batch->unfinished, 0);
     batch->finished_here = false;
     batch->cost = 0;
+    batch->with_client = batch->read_back = false;
+    batch->frame = 0;
+    batch->older = batch->newer = NULL;
     batch->next = NULL;
     return batch;
 }

@@ -42,6 +42,7 @@ struct range {
     bool begin_cut; /* the source's state at begin: to read it once more */
     struct content_hash begin_head, begin_tail;
     struct shipped begin_shipped; /* before all that the batch holds of the source */
+    uint32_t n_messages;          /* of the batch's */
     uint32_t epoch;      /* of the source: a truncation makes earlier ranges count no more */
     uint64_t generation; /* of the source's position at that time */
     struct mark mark;    /* the position behind it */
@@ -87,10 +88,16 @@ struct batch_private {
     uint64_t joined,
         limited;      /* lines that went into another one's record; records that a limit ended */
     uint64_t decoded; /* ill-formed places of the file's encoding */
-    atomic_uint unfinished;     /* messages without an outcome */
-    bool finished_here;         /* the last outcome came while sending: nobody will report it */
-    size_t cost;                /* bytes that it counts for in the memory budget */
-    struct batch_private *next; /* in an inbox or a free list */
+    atomic_uint unfinished; /* messages without an outcome */
+    bool finished_here;     /* the last outcome came while sending: nobody will report it */
+    size_t cost;            /* bytes that it counts for in the memory budget */
+    /* On its way out, worker_spool.c: */
+    bool with_client;                    /* the producer has it, or part of it */
+    bool read_back;                      /* from the spool: it has no ranges */
+    uint64_t frame;                      /* its frame's sequence in the spool; 0: it has none */
+    int64_t since;                       /* ns, monotonic: with the client */
+    struct batch_private *older, *newer; /* of its stream's */
+    struct batch_private *next;          /* in an inbox or a free list */
     struct batch_private *all_next;
 };
 

@@ -296,7 +296,7 @@ static int salvage_frame(struct spool *spool, struct flusher *flusher, struct sp
     spool_batch_reset(batch);
     while (spool_frame_record(&frame, &record))
         spool_batch_add_record(batch, &record);
-    while ((result = spool_append(spool, batch, &sequence)) == SPOOL_WAIT)
+    while ((result = spool_append(spool, batch, false, &sequence)) == SPOOL_WAIT)
         flusher_wait(flusher);
     if (result == SPOOL_APPENDED)
         return 0;

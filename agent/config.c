@@ -360,6 +360,7 @@ static int fill_config(struct config *config, struct loader *loader)
     if (fill_spool(loader, &top) == -1)
         return -1;
     config->spool = own->spool;
+    config->spool_node = loader->spool;
     if (own->n_streams == 0)
         return yaml_error(&top, loader->error, "no stream is configured: streams has what to ship");
     return fill_streams(config, loader->error);

@@ -112,6 +112,7 @@ struct config {
     const struct yaml_node *agent_node; /* NULL: there is none */
     struct config_kafka kafka;
     struct config_spool spool;
+    const struct yaml_node *spool_node; /* NULL: there is none */
     size_t n_streams;
     struct config_stream *streams;
     unsigned holders;

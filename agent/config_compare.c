@@ -81,6 +81,25 @@ static int check_partitioners(const struct config *old, const struct config *new
     return 0;
 }
 
+static const char *spool_difference(const struct config_spool *old, const struct config_spool *new)
+{
+    if (old->max_bytes != new->max_bytes)
+        return "max_bytes";
+    if (old->after != new->after)
+        return "after";
+    if (old->when_full != new->when_full)
+        return "when_full";
+    if (old->fsync != new->fsync)
+        return "fsync";
+    if (old->segment_bytes != new->segment_bytes)
+        return "segment_bytes";
+    if (old->max_age != new->max_age)
+        return "max_age";
+    if (old->compression != new->compression)
+        return "compression";
+    return texts_equal(old->key_file, new->key_file) ? NULL : "key_file";
+}
+
 int config_check_reload(const struct config *old, const struct config *new, struct error *error)
 {
     const char *key = NULL;
@@ -92,5 +111,8 @@ int config_check_reload(const struct config *old, const struct config *new, stru
         key = "open_files";
     if (key != NULL)
         return needs_restart(new, new->agent_node, "agent", key, error);
+    key = spool_difference(&old->spool, &new->spool);
+    if (key != NULL)
+        return needs_restart(new, new->spool_node, "spool", key, error);
     return check_partitioners(old, new, error);
 }

@@ -15,9 +15,10 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#define FILE_NAME "positions"
-#define OLD_NAME  "positions.old"
-#define FILE_MAX  ((off_t)1 << 30) /* a positions file is never that large */
+#define FILE_NAME        "positions"
+#define OLD_NAME         "positions.old"
+#define RENEWALS_UNSAVED 64 /* truncations of a file between two saves that are looked for */
+#define FILE_MAX         ((off_t)1 << 30) /* a positions file is never that large */
 
 struct save_job {
     struct flush_job job;
@@ -378,6 +379,41 @@ struct position *positions_claim(struct positions *positions, const char *stream
         p->owner = worker;
     pthread_mutex_unlock(&positions->lock);
     return p;
+}
+
+/* Was the text put in the place of the other one, some truncations later? */
+static bool is_later(uint64_t generation, uint64_t than)
+{
+    for (int i = 0; i < RENEWALS_UNSAVED; i++) {
+        than = generation_after(than);
+        if (than == generation)
+            return true;
+    }
+    return false;
+}
+
+int positions_restore(struct positions *positions, const struct position *known)
+{
+    int result = 0;
+    pthread_mutex_lock(&positions->lock);
+    struct position *p = find(positions, known->stream, &known->id);
+    if (p == NULL) {
+        p = entry_new(positions, known->stream, &known->id, known->path);
+        result = p == NULL ? -1 : 0;
+        if (p != NULL)
+            p->generation = known->generation;
+    }
+    bool later = p != NULL && p->generation != known->generation &&
+                 is_later(known->generation, p->generation);
+    if (later)
+        p->generation = known->generation;
+    if (later ||
+        (p != NULL && p->generation == known->generation && known->mark.offset > p->mark.offset)) {
+        p->mark = known->mark;
+        set_dirty(positions);
+    }
+    pthread_mutex_unlock(&positions->lock);
+    return result;
 }
 
 void positions_release(struct positions *positions, struct position *position)

@@ -108,6 +108,11 @@ struct topic *producer_topic(struct producer *producer, struct slice name, const
     return topic;
 }
 
+struct slice producer_topic_name(const struct topic *topic)
+{
+    return slice_str(topic->name);
+}
+
 /* ---- sending: the worker's side ---- */
 
 void producer_settle(struct producer *producer, struct batch_private *batch, unsigned n)

@@ -56,6 +56,7 @@ void producer_free(struct producer **producer);
 /* A topic by name, made on first use; lives as long as the producer. NULL: not a valid name, more than
  * PRODUCER_TOPICS_MAX, or no memory. Any thread. The first stream's partitioner holds for a topic. */
 struct topic *producer_topic(struct producer *producer, struct slice name, const char *partitioner);
+struct slice producer_topic_name(const struct topic *topic);
 /* [a-zA-Z0-9._-]{1,249}, not "." or "..": Kafka's Topic.validate(). */
 bool producer_topic_name_valid(struct slice name);
 

@@ -147,7 +147,9 @@ static int make_extras(struct batch_private *batch)
 static int make_messages(struct batch_private *batch)
 {
     const uint32_t n = batch->b.n_records;
+    struct range *range = batch->ranges;
     uint32_t left = 0;
+    uint16_t origin = 0; /* of the range */
     batch->messages = (struct message *)arena_alloc(&batch->out, n * sizeof(struct message));
     if (batch->messages == NULL)
         return -1;
@@ -155,6 +157,10 @@ static int make_messages(struct batch_private *batch)
         const struct record *record = &batch->b.records[i];
         if (!record_is_left(record))
             continue;
+        for (; origin < record->origin; origin++)
+            range = range->batch_next;
+        if (range != NULL)
+            range->n_messages++;
         if (batch->extras != NULL)
             batch->extras[left] = batch->extras[i];
         batch->messages[left++] = (struct message){.payload = record->payload.ptr,

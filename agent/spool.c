@@ -16,6 +16,13 @@
 
 /* ---- the store ---- */
 
+/* Bytes that are kept for each stream. */
+static uint64_t reserve_of(const struct spool_store *store)
+{
+    size_t n = store->n_streams > store->n_spools ? store->n_streams : store->n_spools;
+    return store->config.max_bytes / 2 / n;
+}
+
 static int open_folders(struct spool_store *store, int state_folder, struct error *error)
 {
     store->folder = spool_folder(state_folder, FOLDER, true);
@@ -46,11 +53,9 @@ struct spool_store *spool_store_open(const struct config_spool *config, int stat
     store->flusher = flusher;
     store->folder = store->quarantine = -1;
     store->n_streams = n_streams;
-    store->reserve = config->max_bytes / 2 / n_streams;
-    store->kept = store->reserve * n_streams;
     store->segment_max = config->segment_bytes;
-    if (store->segment_max > store->reserve / SEGMENTS)
-        store->segment_max = store->reserve / SEGMENTS;
+    if (store->segment_max > reserve_of(store) / SEGMENTS)
+        store->segment_max = reserve_of(store) / SEGMENTS;
     if (store->segment_max < SEGMENT_LEAST)
         store->segment_max = SEGMENT_LEAST;
     if (spool_keys_load(config->key_file, &store->keys, error) == -1 ||
@@ -100,17 +105,18 @@ int spool_store_each(struct spool_store *store, spool_stream_fn *each, void *arg
 
 /* ---- space ---- */
 
-static uint64_t unused(const struct spool_store *store, uint64_t used)
-{
-    return used < store->reserve ? store->reserve - used : 0;
-}
-
+/* What the others do not use of their parts is kept for them. */
 bool spool_may_take(struct spool *spool, uint64_t bytes)
 {
     struct spool_store *store = spool->store;
     pthread_mutex_lock(&store->lock);
-    uint64_t others = store->kept - unused(store, spool->used);
-    bool may = store->used + bytes + others <= store->config.max_bytes;
+    const uint64_t reserve = reserve_of(store);
+    size_t n_unopened = store->n_streams > store->n_spools ? store->n_streams - store->n_spools : 0;
+    uint64_t kept = n_unopened * reserve;
+    for (const struct spool *other = store->spools; other != NULL; other = other->next)
+        if (other != spool && other->used < reserve)
+            kept += reserve - other->used;
+    bool may = store->used + bytes + kept <= store->config.max_bytes;
     pthread_mutex_unlock(&store->lock);
     return may;
 }
@@ -119,10 +125,29 @@ void spool_account(struct spool *spool, int64_t bytes)
 {
     struct spool_store *store = spool->store;
     pthread_mutex_lock(&store->lock);
-    store->kept -= unused(store, spool->used);
     spool->used += (uint64_t)bytes;
     store->used += (uint64_t)bytes;
-    store->kept += unused(store, spool->used);
+    pthread_mutex_unlock(&store->lock);
+}
+
+static void store_add(struct spool_store *store, struct spool *spool)
+{
+    pthread_mutex_lock(&store->lock);
+    spool->next = store->spools;
+    store->spools = spool;
+    store->n_spools++;
+    pthread_mutex_unlock(&store->lock);
+}
+
+static void store_remove(struct spool_store *store, const struct spool *spool)
+{
+    pthread_mutex_lock(&store->lock);
+    struct spool **link = &store->spools;
+    while (*link != spool)
+        link = &(*link)->next;
+    *link = spool->next;
+    store->n_spools--;
+    store->used -= spool->used;
     pthread_mutex_unlock(&store->lock);
 }
 
@@ -141,11 +166,10 @@ static void spool_free(struct spool *spool)
             close(segment->fd);
         free(segment);
     }
-    spool_account(spool, -(int64_t)spool->used);
+    store_remove(spool->store, spool);
     if (spool->fd != -1)
         close(spool->fd);
     pthread_mutex_destroy(&spool->lock);
-    spool->store->n_spools--;
     free(spool->name);
     free(spool);
 }
@@ -161,7 +185,7 @@ struct spool *spool_open(struct spool_store *store, const char *stream,
     }
     pthread_mutex_init(&spool->lock, NULL);
     spool->store = store;
-    store->n_spools++;
+    store_add(store, spool);
     spool->fd = spool->cursor.scan.fd = -1;
     if (events != NULL)
         spool->events = *events;

@@ -38,8 +38,9 @@ struct spool_position {
     struct slice path; /* the log's name */
     struct identity id;
     uint64_t begin;
-    uint32_t records; /* of the frame's; those that were dropped before are none of them */
-    struct mark mark; /* the position behind it */
+    uint64_t generation; /* of the text: see positions.h */
+    uint32_t records;    /* of the frame's; those that were dropped before are none of them */
+    struct mark mark;    /* the position behind it */
 };
 
 struct spool_buffer {
@@ -80,8 +81,8 @@ bool spool_frame_position(struct spool_frame *frame, struct spool_position *ret_
 
 struct spool_store;
 
-/* Makes <state>/spool. The space is shared by `n_streams` (>= 1): half of max_bytes is divided equally and kept for each, the other
- * half is whose who needs it. NULL and *error. */
+/* Makes <state>/spool. Half of max_bytes is divided equally and kept for each stream, of which there are `n_streams` (>= 1) or as many as are
+ * open, if that is more; the other half is whose who needs it. NULL and *error. */
 struct spool_store *spool_store_open(const struct config_spool *config, int state_folder,
                                      size_t n_streams, struct flusher *flusher, struct error *error);
 /* After all of its spools. */
@@ -102,7 +103,7 @@ struct spool_events {
     /* when_full: drop_oldest and max_age: a range of a dropped frame, `records` of it. Under the lock: calls nothing of this file. */
     void (*dropped)(const struct spool_position *range, void *arg);
     /* While opening: a range of every valid frame on disk, in the frames' order. Where it is ahead of a saved position, it
-     * wins. */
+     * wins: positions_restore(). */
     void (*position)(const struct spool_position *range, void *arg);
     void *arg;
 };
@@ -122,7 +123,9 @@ enum spool_append {
     SPOOL_DROPPED, /* the same, with when_full: drop_newest: the batch is the caller's to count */
     SPOOL_FAILED, /* errno (ENOSPC, EIO, ENOMEM, EFBIG …); nothing of it is on disk. Again later */
 };
-enum spool_append spool_append(struct spool *spool, struct spool_batch *batch,
+/* `taken`: Kafka's client has the batch already, and only its outcome is awaited: as if it had been read, so that the cursor passes it; everything
+ * before it must have been read. */
+enum spool_append spool_append(struct spool *spool, struct spool_batch *batch, bool taken,
                                uint64_t *ret_sequence);
 
 /* Frames up to this sequence are on disk for sure, or acknowledged. */
@@ -137,6 +140,8 @@ enum spool_read {
 };
 /* The next frame behind the cursor, into the arena. Damaged frames are skipped, counted and kept aside. */
 enum spool_read spool_next(struct spool *spool, struct arena *arena, struct spool_frame *ret_frame);
+/* The frame that was read last will be read again. */
+void spool_unread(struct spool *spool);
 /* The cursor goes back to the first frame that is not acknowledged. */
 void spool_rewind(struct spool *spool);
 /* A frame that was read is finished; in any order. The saved ack is what all before it is acknowledged, too. After a crash

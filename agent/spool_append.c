@@ -199,10 +199,13 @@ static bool segment_ends(const struct spool *spool, size_t more, int64_t time)
             (config->max_age > 0 && time - s->oldest > config->max_age / 4));
 }
 
-static enum spool_append append(struct spool *spool, struct spool_packed *frame)
+static enum spool_append append(struct spool *spool, struct spool_packed *frame, bool taken)
 {
     int64_t time = clock_real() / NS_PER_MS;
-    if (spool->unsynced_bytes > 0 && spool->unsynced_bytes + frame->len > SPOOL_UNSYNCED_MAX) {
+    size_t others = atomic_load(&spool->store->unsynced) - spool->unsynced_bytes;
+    if (spool->unsynced_bytes > 0 &&
+        (spool->unsynced_bytes + frame->len > SPOOL_UNSYNCED_MAX ||
+         others + spool->unsynced_bytes + frame->len > STORE_UNSYNCED_MAX)) {
         spool_kick(spool);
         return SPOOL_WAIT;
     }
@@ -226,7 +229,10 @@ static enum spool_append append(struct spool *spool, struct spool_packed *frame)
     *spool->last_unsynced = frame;
     spool->last_unsynced = &frame->next;
     spool->unsynced_bytes += frame->len;
+    atomic_fetch_add(&spool->store->unsynced, frame->len);
     spool->written = frame->sequence;
+    if (taken)
+        spool_cursor_pass(spool, frame->sequence, frame->n_records);
     spool->stats.frames++;
     spool->stats.records += frame->n_records;
     spool->stats.appended_records += frame->n_records;
@@ -244,14 +250,18 @@ static void want_sync(struct spool *spool)
         spool->age_at = clock_monotonic() + spool->store->config.max_age * (NS_PER_MS / 4);
 }
 
-enum spool_append spool_append(struct spool *spool, struct spool_batch *batch,
+enum spool_append spool_append(struct spool *spool, struct spool_batch *batch, bool taken,
                                uint64_t *ret_sequence)
 {
     struct spool_packed *frame = spool_frame_pack(batch, spool->store->config.compression);
     if (frame == NULL)
         return SPOOL_FAILED;
     pthread_mutex_lock(&spool->lock);
-    enum spool_append result = append(spool, frame);
+    assert(!taken || spool->cursor.sequence == spool->written);
+    enum spool_append result = SPOOL_FAILED;
+    errno = ENOMEM;
+    if (!taken || spool_cursor_reserve(spool) == 0)
+        result = append(spool, frame, taken);
     int saved = errno;
     if (result == SPOOL_APPENDED) {
         *ret_sequence = frame->sequence;

@@ -158,7 +158,7 @@ void spool_batch_add_position(struct spool_batch *batch, const struct spool_posi
 {
     char *to = NULL;
     if (p->stream.len <= UINT8_MAX && p->path.len <= UINT16_MAX)
-        to = reserve(&batch->positions, 128 + p->stream.len + p->path.len);
+        to = reserve(&batch->positions, 160 + p->stream.len + p->path.len);
     if (to == NULL) {
         batch->failed = true;
         return;
@@ -171,6 +171,7 @@ void spool_batch_add_position(struct spool_batch *batch, const struct spool_posi
     put64(&to, p->id.ino);
     put64(&to, (uint64_t)p->id.birth);
     put64(&to, p->begin);
+    put64(&to, p->generation);
     put32(&to, p->records);
     put64(&to, p->mark.offset);
     put8(&to, p->mark.cut);
@@ -178,6 +179,9 @@ void spool_batch_add_position(struct spool_batch *batch, const struct spool_posi
     put64(&to, p->mark.head.hash);
     put32(&to, p->mark.tail.len);
     put64(&to, p->mark.tail.hash);
+    put64(&to, p->mark.shipped.end);
+    put64(&to, p->mark.shipped.dropped);
+    put8(&to, p->mark.shipped.any);
     commit(&batch->positions, to);
     batch->n_positions++;
 }
@@ -358,6 +362,7 @@ static bool take_position(struct slice *left, struct spool_position *p)
     p->id.ino = (ino_t)get(&r, 8);
     p->id.birth = (int64_t)get(&r, 8);
     p->begin = get(&r, 8);
+    p->generation = get(&r, 8);
     p->records = (uint32_t)get(&r, 4);
     p->mark.offset = get(&r, 8);
     p->mark.cut = get(&r, 1) != 0;
@@ -365,6 +370,9 @@ static bool take_position(struct slice *left, struct spool_position *p)
     p->mark.head.hash = get(&r, 8);
     p->mark.tail.len = (uint32_t)get(&r, 4);
     p->mark.tail.hash = get(&r, 8);
+    p->mark.shipped.end = get(&r, 8);
+    p->mark.shipped.dropped = get(&r, 8);
+    p->mark.shipped.any = get(&r, 1) != 0;
     *left = r.left;
     return !r.wrong && p->mark.head.len <= FINGERPRINT_MAX && p->mark.tail.len <= TAIL_MAX;
 }

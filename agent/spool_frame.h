@@ -20,8 +20,8 @@
  *         80       body: positions, records; with a cipher all of it encrypted, bytes 0 to 63 authenticated
  *                  with it, and the tag of 16 bytes behind
  *
- *     position  u8 length, stream; u16 length, path; u64 dev, ino; i64 birth; u64 begin; u32 records; u64 offset; u8 cut;
- *               u32, u64 head; u32, u64 tail
+ *     position  u8 length, stream; u16 length, path; u64 dev, ino; i64 birth; u64 begin, generation; u32 records; u64 offset;
+ *               u8 cut; u32, u64 head; u32, u64 tail; u64 end, dropped of what was shipped; u8 any
  *     record    u32 length of payload; u32 length of key, 2^32-1 none; u32 length of headers; i64 timestamp; i32 partition;
  *               u8 length of topic, 0: that of the record before; topic; key; headers; payload
  *

@@ -17,7 +17,9 @@
 /* Frames that are not durable yet, bytes of a stream: from half of it on an fsync is asked for at once, and when it is used up
  * appends wait. */
 #define SPOOL_UNSYNCED_MAX ((size_t)4 * 1024 * 1024)
-#define SPOOL_AGAIN_MS     1000 /* after a disk's error */
+#define STORE_UNSYNCED_MAX \
+    (2 * SPOOL_UNSYNCED_MAX) /* of all streams; one frame each may have in any case */
+#define SPOOL_AGAIN_MS 1000  /* after a disk's error */
 
 struct segment {
     struct segment *next;
@@ -47,6 +49,7 @@ struct spool_cursor {
 
 struct spool {
     struct spool_store *store;
+    struct spool *next;           /* of the store's; its lock */
     char *name;                   /* the stream's */
     char folder[SPOOL_NAME_ROOM]; /* its folder's */
     int fd;                       /* of that */
@@ -83,13 +86,13 @@ struct spool_store {
     int folder;
     int quarantine;
     size_t n_streams;
-    uint64_t reserve;     /* bytes kept for each stream */
     uint64_t segment_max; /* bytes */
     pthread_mutex_t lock;
-    uint64_t used;     /* bytes of all spools */
-    uint64_t kept;     /* of the streams' reserves, what they do not use */
-    uint64_t aside;    /* bytes in quarantine */
-    unsigned n_spools; /* open */
+    struct spool *spools; /* open ones */
+    size_t n_spools;
+    uint64_t used;          /* bytes of all spools */
+    uint64_t aside;         /* bytes in quarantine */
+    atomic_size_t unsynced; /* bytes of all spools' frames that are in memory */
 };
 
 /* spool.c: the share of a stream. */
@@ -125,6 +128,10 @@ int spool_load_ack(struct spool *spool);
 /* acked moves on as far as it can; segments go that nobody needs any more. */
 void spool_settle(struct spool *spool);
 void spool_cursor_reset(struct spool *spool);
+/* Room for one more frame that is not acknowledged. -1: no memory. */
+int spool_cursor_reserve(struct spool *spool);
+/* The frame counts as read. After spool_cursor_reserve(). */
+void spool_cursor_pass(struct spool *spool, uint64_t sequence, uint32_t n_records);
 
 /* spool_recover.c: -1 and *error. */
 int spool_recover(struct spool *spool, struct error *error);

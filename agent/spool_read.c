@@ -46,23 +46,30 @@ static bool cursor_open(struct spool *spool)
     return false;
 }
 
-static int add_flight(struct spool_cursor *cursor, const struct spool_header *header)
+int spool_cursor_reserve(struct spool *spool)
 {
-    if (cursor->n == cursor->room) {
-        size_t room = cursor->room == 0 ? 64 : cursor->room * 2;
-        struct spool_flight *ring = (struct spool_flight *)malloc(room * sizeof(*ring));
-        if (ring == NULL)
-            return -1;
-        for (size_t i = 0; i < cursor->n; i++)
-            ring[i] = cursor->flights[(cursor->first + i) % cursor->room];
-        free(cursor->flights);
-        cursor->flights = ring;
-        cursor->room = room;
-        cursor->first = 0;
-    }
-    cursor->flights[(cursor->first + cursor->n++) % cursor->room] =
-        (struct spool_flight){header->sequence, header->n_records, false};
+    struct spool_cursor *cursor = &spool->cursor;
+    if (cursor->n < cursor->room)
+        return 0;
+    size_t room = cursor->room == 0 ? 64 : cursor->room * 2;
+    struct spool_flight *ring = (struct spool_flight *)malloc(room * sizeof(*ring));
+    if (ring == NULL)
+        return -1;
+    for (size_t i = 0; i < cursor->n; i++)
+        ring[i] = cursor->flights[(cursor->first + i) % cursor->room];
+    free(cursor->flights);
+    cursor->flights = ring;
+    cursor->room = room;
+    cursor->first = 0;
     return 0;
+}
+
+void spool_cursor_pass(struct spool *spool, uint64_t sequence, uint32_t n_records)
+{
+    struct spool_cursor *cursor = &spool->cursor;
+    cursor->flights[(cursor->first + cursor->n++) % cursor->room] =
+        (struct spool_flight){sequence, n_records, false};
+    cursor->sequence = sequence;
 }
 
 /* The frame that the scan has found. */
@@ -73,13 +80,15 @@ static enum spool_read take(struct spool *spool, const struct segment_piece *pie
     const struct spool_header *header = &piece->header;
     enum spool_open_result result =
         spool_frame_open(cursor->scan.bytes, header, spool->store->keys, arena, ret_frame);
-    if (result == OPEN_FULL || (result == OPEN_OK && add_flight(cursor, header) == -1)) {
+    if (result == OPEN_FULL || (result == OPEN_OK && spool_cursor_reserve(spool) == -1)) {
         cursor->scan.at = piece->from;
         return SPOOL_READ_FULL;
     }
-    cursor->sequence = header->sequence;
-    if (result == OPEN_OK)
+    if (result == OPEN_OK) {
+        spool_cursor_pass(spool, header->sequence, header->n_records);
         return SPOOL_READ;
+    }
+    cursor->sequence = header->sequence;
     /* Its sum was right: made by somebody else, or of a key that was taken away meanwhile. */
     spool_damaged(spool, cursor->scan.fd, cursor->segment->name, piece);
     return SPOOL_READ_END;
@@ -101,12 +110,12 @@ enum spool_read spool_next(struct spool *spool, struct arena *arena, struct spoo
             break;
         case FOUND_FAILED: result = SPOOL_READ_FULL; break;
         case FOUND_END:
-            if (segment == spool->current)
-                goto out; /* more may come: it goes on there */
-            spool_cursor_reset(spool);
             /* What it had and could not be read was counted where it was found. */
             if (segment->last > cursor->sequence)
                 cursor->sequence = segment->last;
+            if (segment == spool->current)
+                goto out; /* more may come: it goes on there */
+            spool_cursor_reset(spool);
             break;
         default: spool_damaged(spool, cursor->scan.fd, segment->name, &piece);
         }
@@ -116,6 +125,17 @@ out:
         spool_settle(spool);
     pthread_mutex_unlock(&spool->lock);
     return result;
+}
+
+void spool_unread(struct spool *spool)
+{
+    struct spool_cursor *cursor = &spool->cursor;
+    pthread_mutex_lock(&spool->lock);
+    assert(cursor->n > 0);
+    cursor->n--;
+    cursor->sequence = cursor->flights[(cursor->first + cursor->n) % cursor->room].sequence - 1;
+    spool_cursor_reset(spool);
+    pthread_mutex_unlock(&spool->lock);
 }
 
 void spool_rewind(struct spool *spool)

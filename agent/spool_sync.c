@@ -32,6 +32,7 @@ void spool_forget_unsynced(struct spool *spool, uint64_t from, uint64_t to)
         if (frame->sequence >= from && frame->sequence <= to) {
             *link = frame->next;
             spool->unsynced_bytes -= frame->len;
+            atomic_fetch_sub(&spool->store->unsynced, frame->len);
             free(frame);
         } else {
             homeless |= frame->segment == NULL;

@@ -42,22 +42,25 @@ void stats_read(struct stats *stats, uint64_t sums[STAT_COUNT])
 uint64_t stats_discarded(const uint64_t sums[STAT_COUNT])
 {
     return sums[STAT_discarded_too_large] + sums[STAT_discarded_rejected] +
-           sums[STAT_discarded_topic] + sums[STAT_discarded_memory];
+           sums[STAT_discarded_topic] + sums[STAT_discarded_memory] +
+           sums[STAT_discarded_spool_oldest] + sums[STAT_discarded_spool_newest] +
+           sums[STAT_discarded_spool_damaged];
 }
 
 bool stats_law_holds(const uint64_t sums[STAT_COUNT])
 {
-    return sums[STAT_read] == sums[STAT_delivered] + sums[STAT_dropped] + stats_discarded(sums) +
-                                  stats_in_flight(sums);
+    return sums[STAT_read] + sums[STAT_spool_found] ==
+           sums[STAT_delivered] + sums[STAT_dropped] + stats_discarded(sums) + stats_spooled(sums) +
+               stats_in_flight(sums);
 }
 
 void stats_format(const uint64_t sums[STAT_COUNT], char *text, size_t room)
 {
     int len = snprintf(text, room,
                        "read=%" PRIu64 " delivered=%" PRIu64 " dropped=%" PRIu64
-                       " discarded=%" PRIu64 " in_flight=%" PRIu64,
+                       " discarded=%" PRIu64 " spooled=%" PRIu64 " in_flight=%" PRIu64,
                        sums[STAT_read], sums[STAT_delivered], sums[STAT_dropped],
-                       stats_discarded(sums), stats_in_flight(sums));
+                       stats_discarded(sums), stats_spooled(sums), stats_in_flight(sums));
     for (int i = 0; i < STAT_COUNT && (size_t)len < room; i++) {
         bool shown = i == STAT_read || i == STAT_delivered || i == STAT_dropped;
         if (!shown && sums[i] != 0)

@@ -53,9 +53,14 @@ static inline uint64_t stats_in_flight(const uint64_t sums[STAT_COUNT])
 {
     return sums[STAT_entered] - sums[STAT_settled];
 }
+static inline uint64_t stats_spooled(const uint64_t sums[STAT_COUNT])
+{
+    return sums[STAT_spool_found] + sums[STAT_spool_in] - sums[STAT_spool_out] -
+           sums[STAT_discarded_spool_oldest] - sums[STAT_discarded_spool_damaged];
+}
 bool stats_law_holds(const uint64_t sums[STAT_COUNT]);
 
-/* `read=1 delivered=1 dropped=0 discarded=0 in_flight=0` and then every other counter that is not 0.
+/* `read=1 delivered=1 dropped=0 discarded=0 spooled=0 in_flight=0` and then every other counter that is not 0.
  * Cut at `room`; 1 KiB takes all. */
 void stats_format(const uint64_t sums[STAT_COUNT], char *text, size_t room);
 

@@ -9,6 +9,7 @@
 
 struct frame;
 struct producer;
+struct route;
 struct stream_group;
 struct tail;
 struct topic;
@@ -25,17 +26,21 @@ struct stream {
     struct tail *tail;
     uint32_t agent;                /* proof_agent() */
     struct topic *topic;           /* when its name is constant */
-    struct batch_private *blocked; /* the producer has not taken all of it yet */
-    uint64_t next_sequence;        /* of its batches */
-    bool waits_for_room;           /* its share of the memory was used up */
-    size_t cost;                   /* of its batches in flight */
-    struct frame *frame;           /* how lines become records; NULL: each is one */
-    bool fields;                   /* somebody looks at the records' fields */
-    bool raw;              /* payloads are the bytes as read: these are kept until delivered */
-    size_t read_size;      /* bytes that a batch reads, but for longer lines */
-    size_t read_usual;     /* what it is when memory suffices */
-    struct stats stats;    /* written by the worker */
-    struct stats delivery; /* written by the main thread */
+    struct batch_private *blocked; /* neither producer nor spool have taken all of it yet */
+    struct route *route;           /* the group's; NULL: there is no spool */
+    struct batch_private *oldest,
+        *newest;            /* read, and their ranges not finished, or with the client */
+    int64_t again_at;       /* ns, monotonic: when the spool is tried again */
+    uint64_t next_sequence; /* of its batches */
+    bool waits_for_room;    /* its share of the memory was used up */
+    size_t cost;            /* of its batches in flight */
+    struct frame *frame;    /* how lines become records; NULL: each is one */
+    bool fields;            /* somebody looks at the records' fields */
+    bool raw;               /* payloads are the bytes as read: these are kept until delivered */
+    size_t read_size;       /* bytes that a batch reads, but for longer lines */
+    size_t read_usual;      /* what it is when memory suffices */
+    struct stats stats;     /* written by the worker */
+    struct stats delivery;  /* written by the main thread */
     /* The worker's, see worker_plan.c: */
     unsigned planned;         /* the plan that had it last, 1..; 0: it is not the worker's yet */
     bool is_new;              /* to that plan */

@@ -1,5 +1,7 @@
 #include "agent/stream_group.h"
 
+#include "agent/route.h"
+
 #include <stdlib.h>
 
 struct stream_group *stream_group_new(struct config *config, const struct config_stream *section,
@@ -26,6 +28,13 @@ struct stream_group *stream_group_new(struct config *config, const struct config
         group->n_left++;
     }
     return group;
+}
+
+void stream_group_take_route(struct stream_group *group, struct route *route)
+{
+    group->route = route;
+    for (size_t i = 0; i < group->n; i++)
+        group->streams[i]->route = route;
 }
 
 void stream_group_free(struct stream_group **group_ptr)
@@ -66,6 +75,8 @@ void stream_group_merge(struct stream_group **group_ptr)
 
 void stream_group_counters(const struct stream_group *group, uint64_t sums[STAT_COUNT])
 {
+    if (group->route != NULL && group->after == NULL)
+        route_counters(group->route, sums);
     for (; group != NULL; group = group->before) {
         for (size_t i = 0; i < STAT_COUNT; i++)
             sums[i] += group->gone[i];

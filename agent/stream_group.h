@@ -8,6 +8,7 @@
 struct stream_group {
     const struct config_stream *section;
     struct config *config;       /* held */
+    struct route *route;         /* of the agent; NULL: there is no spool */
     struct stream_group *before; /* the one whose place it takes, while that is still leaving */
     struct stream_group *after;  /* the one that takes its place */
     struct stream_group *next;   /* of the removed ones */
@@ -21,6 +22,8 @@ struct stream_group {
 struct stream_group *stream_group_new(struct config *config, const struct config_stream *section,
                                       struct worker **workers, size_t n_workers,
                                       struct producer *producer, struct error *error);
+/* Before any of its streams is opened. */
+void stream_group_take_route(struct stream_group *group, struct route *route);
 void stream_group_free(struct stream_group **group);
 /* One of its streams is gone: its counters are kept, and it is freed. */
 void stream_group_forget(struct stream *stream);

@@ -34,9 +34,14 @@ static int64_t due_at(const struct stream *stream)
 static void set_flush(struct worker *worker)
 {
     int64_t at = INT64_MAX;
-    for (size_t i = 0; !atomic_load(&worker->stopped) && i < worker->n_streams; i++)
-        if (due_at(worker->streams[i]) < at)
-            at = due_at(worker->streams[i]);
+    const bool stopped = atomic_load(&worker->stopped);
+    for (size_t i = 0; i < worker->n_streams; i++) {
+        const struct stream *stream = worker->streams[i];
+        int64_t due = worker_spool_due_at(stream);
+        if (!stopped && due_at(stream) < due)
+            due = due_at(stream);
+        at = due < at ? due : at;
+    }
     ev_timer_stop(worker->loop, &worker->flush);
     if (at == INT64_MAX)
         return;
@@ -61,6 +66,11 @@ static void pump(struct worker *worker)
 }
 
 /* ---- what wakes a worker ---- */
+
+void worker_wake(struct stream *stream)
+{
+    ev_async_send(stream->worker->loop, &stream->worker->wake);
+}
 
 static void on_more(struct ev_loop *loop, struct ev_idle *watcher, int events)
 {
@@ -157,13 +167,15 @@ static void on_flush(struct ev_loop *loop, struct ev_timer *timer, int events)
     (void)events;
     struct worker *worker = (struct worker *)timer->data;
     int64_t now = clock_monotonic();
-    for (size_t i = 0; i < worker->n_streams; i++)
-        if (!worker->streams[i]->leaving)
-            tail_flush(worker->streams[i]->tail, now);
-    for (size_t i = 0; i < worker->n_streams; i++)
-        if (stream_follows(worker->streams[i]))
-            tail_poll(worker->streams[i]->tail, now);
-    rescan_if_wanted(worker);
+    for (size_t i = 0; !atomic_load(&worker->stopped) && i < worker->n_streams; i++) {
+        const struct stream *stream = worker->streams[i];
+        if (!stream->leaving)
+            tail_flush(stream->tail, now);
+        if (stream_follows(stream))
+            tail_poll(stream->tail, now);
+    }
+    if (!atomic_load(&worker->stopped))
+        rescan_if_wanted(worker);
     pump(worker);
 }
 
@@ -263,7 +275,8 @@ void worker_free(struct worker **worker_ptr)
     if (worker == NULL)
         return;
     for (size_t i = 0; i < worker->n_streams; i++)
-        tail_close(&worker->streams[i]->tail);
+        worker_leave(worker->streams[i]);
+    spool_batch_fini(&worker->spool_batch);
     batch_pool_fini(&worker->pool);
     watch_close(&worker->watch);
     if (worker->loop != NULL)

@@ -39,6 +39,8 @@ int worker_open(struct worker *worker, struct stream *stream, struct error *erro
     if (stream->tail == NULL)
         return -1;
     stream->planned = worker->planned;
+    if (stream->route != NULL)
+        route_join(stream->route, stream, worker_wake);
     worker->streams[worker->n_streams++] = stream;
     set_rescan(worker);
     return 0;
@@ -75,7 +77,23 @@ static bool hand_over(struct worker *worker, size_t i)
         return false;
     }
     worker->streams[i] = successor;
+    if (successor->route != NULL)
+        route_join(successor->route, successor, worker_wake);
     return true;
+}
+
+void worker_leave(struct stream *stream)
+{
+    if (stream->route != NULL)
+        route_leave(stream->route, stream);
+    tail_close(&stream->tail);
+}
+
+/* Nothing of it is in flight, and nobody else would send what is in its spool. */
+static bool has_left(const struct stream *stream)
+{
+    return stream->cost == 0 && (stream->successor != NULL || stream->route == NULL ||
+                                 spool_is_empty(route_spool(stream->route)));
 }
 
 bool worker_end_streams(struct worker *worker)
@@ -83,13 +101,13 @@ bool worker_end_streams(struct worker *worker)
     bool any = false;
     for (size_t i = worker->n_streams; i-- > 0;) {
         struct stream *stream = worker->streams[i];
-        if (!stream->leaving || stream->cost > 0)
+        if (!stream->leaving || !has_left(stream))
             continue;
         any = true;
         worker->n_leaving--;
         if (!hand_over(worker, i))
             worker->streams[i] = worker->streams[--worker->n_streams];
-        tail_close(&stream->tail);
+        worker_leave(stream);
         is_gone(worker, stream);
     }
     if (!any)

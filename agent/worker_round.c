@@ -1,35 +1,49 @@
 /* A batch's way: read, chain, encode, send; and back. */
+#include "agent/clock.h"
 #include "agent/log.h"
 #include "agent/ship.h"
 #include "agent/stream.h"
 #include "agent/tail.h"
 #include "agent/worker_inner.h"
 
-#define ROUND_BATCHES 8   /* batches of a stream before the others and events have their turn */
-#define RETRY_S       0.1 /* after memory ran out */
+#define RETRY_S 0.1 /* after memory ran out */
 /* A stream may have SHARE times the memory that is still free; once that is used up, it goes on when
  * it has SHARE_AGAIN times of it, so that it does not wake for every batch that comes back. */
 #define SHARE       8
 #define SHARE_AGAIN 3
 
-static size_t cost_of(const struct batch_private *batch)
+size_t worker_cost_of(const struct batch_private *batch)
 {
     size_t message = BATCH_MESSAGE_COST + (batch->extras != NULL ? BATCH_HEADERS_COST : 0);
     return sizeof(*batch) + batch->out.size + batch->n_messages * message;
 }
 
+void worker_cost(struct worker *worker, struct batch_private *batch, size_t cost)
+{
+    batch->stream->cost += cost - batch->cost;
+    worker->cost += cost - batch->cost;
+    batch->cost = cost;
+}
+
 void worker_batch_done(struct worker *worker, struct batch_private *batch)
 {
-    tail_finished(batch);
-    batch->stream->cost -= batch->cost;
-    worker->cost -= batch->cost;
+    struct route *route = batch->stream->route;
+    if (batch->read_back) {
+        route_drained(route, batch->frame);
+    } else {
+        tail_finished(batch);
+        worker_unlist_batch(batch);
+    }
+    if (route != NULL && batch->with_client && !batch->read_back)
+        route_arrived(route, batch->frame);
+    worker_cost(worker, batch, 0);
     batch_give(&worker->pool, batch);
     atomic_fetch_sub_explicit(&worker->outstanding, 1, memory_order_release);
 }
 
 /* Dynamic shares: a stream alone has nearly all of the memory, and one that is stuck leaves room
  * for the others. */
-static bool has_room(const struct worker *worker, struct stream *stream)
+bool worker_has_room(const struct worker *worker, struct stream *stream)
 {
     size_t left = worker->cost < worker->budget ? worker->budget - worker->cost : 0;
     size_t share = stream->waits_for_room ? SHARE_AGAIN : SHARE;
@@ -74,8 +88,7 @@ static int build(struct worker *worker, struct batch_private *batch, uint64_t *r
     return ship_prepare(worker->producer, batch, ret_discarded, ret_replaced);
 }
 
-/* Gives it to the producer; false: it takes no more for now, and the batch waits in `blocked`. */
-static bool send(struct worker *worker, struct batch_private *batch)
+bool worker_send(struct worker *worker, struct batch_private *batch)
 {
     struct stream *stream = batch->stream;
     bool sent = producer_send(worker->producer, batch);
@@ -90,6 +103,22 @@ static bool send(struct worker *worker, struct batch_private *batch)
     if (batch->finished_here || batch->n_messages == 0)
         worker_batch_done(worker, batch);
     return true;
+}
+
+/* To the producer or to the spool, whichever way the stream's batches go. False: it waits in `blocked`. */
+static bool pass_on(struct worker *worker, struct batch_private *batch)
+{
+    struct stream *stream = batch->stream;
+    if (!batch->with_client && batch->n_messages > 0 &&
+        (stream->route == NULL || route_go_direct(stream->route))) {
+        batch->with_client = true;
+        batch->since = clock_monotonic();
+    }
+    if (batch->with_client || batch->n_messages == 0)
+        return worker_send(worker, batch);
+    bool spooled = worker_spool_batch(worker, batch);
+    stream->blocked = spooled ? NULL : batch;
+    return spooled;
 }
 
 static void again_later(struct worker *worker)
@@ -132,27 +161,33 @@ static bool round_of(struct worker *worker, struct stream *stream)
             stream->read_size * 2 < stream->read_usual ? stream->read_size * 2 : stream->read_usual;
     batch_shrink(batch);
     atomic_store_explicit(&batch->unfinished, batch->n_messages, memory_order_relaxed);
-    batch->cost = cost_of(batch);
-    stream->cost += batch->cost;
-    worker->cost += batch->cost;
+    worker_cost(worker, batch, worker_cost_of(batch));
+    worker_list_batch(batch);
     atomic_fetch_add_explicit(&worker->outstanding, 1, memory_order_relaxed);
     count_batch(batch, discarded_topic, discarded_memory, replaced);
     batch_drop_records(&worker->pool, batch);
     tail_commit(batch);
-    return send(worker, batch);
+    return pass_on(worker, batch);
+}
+
+/* What goes to disk takes no memory for longer than that. */
+static bool may_read(const struct worker *worker, struct stream *stream)
+{
+    if (stream->leaving || atomic_load_explicit(&worker->stop_reading, memory_order_relaxed) ||
+        !tail_ready(stream->tail))
+        return false;
+    return worker_has_room(worker, stream) ||
+           (stream->route != NULL && route_way(stream->route) == WAY_SPOOL);
 }
 
 bool worker_pump_stream(struct worker *worker, struct stream *stream)
 {
     tail_look_for_missed(stream->tail);
-    if (stream->blocked != NULL && !send(worker, stream->blocked))
-        return false;
-    for (int i = 0; i < ROUND_BATCHES; i++) {
-        if (stream->leaving || atomic_load_explicit(&worker->stop_reading, memory_order_relaxed) ||
-            !tail_ready(stream->tail) || !has_room(worker, stream))
-            return false;
-        if (!round_of(worker, stream))
-            return false;
-    }
+    bool more = worker_look_at_spool(worker, stream);
+    if (stream->blocked != NULL && !pass_on(worker, stream->blocked))
+        return more;
+    for (int i = 0; i < ROUND_BATCHES; i++)
+        if (!may_read(worker, stream) || !round_of(worker, stream))
+            return more;
     return true;
 }

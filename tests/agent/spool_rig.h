@@ -134,6 +134,7 @@ static inline void rig_batch(struct spool_rig *rig, uint64_t n, uint32_t records
                                       .path = SLICE("/var/log/a b.log"),
                                       .id = {7, 8, -9},
                                       .begin = 1000 * (n - 1),
+                                      .generation = 7,
                                       .records = records,
                                       .mark = {1000 * n, n % 2 != 0, {1024, n}, {64, ~n}}};
     spool_batch_add_position(&rig->batch, &position);
@@ -144,7 +145,7 @@ static inline enum spool_append rig_append(struct spool_rig *rig, uint64_t n, ui
 {
     uint64_t sequence = 0;
     rig_batch(rig, n, records, len);
-    enum spool_append result = spool_append(rig->spool, &rig->batch, &sequence);
+    enum spool_append result = spool_append(rig->spool, &rig->batch, false, &sequence);
     if (result == SPOOL_APPENDED)
         assert_int_equal(sequence, n);
     return result;

@@ -192,7 +192,7 @@ static void a_record_that_cannot_be_is_refused(void **state)
     uint64_t sequence;
     rig_open(rig);
     spool_batch_add_record(&rig->batch, &record); /* without a topic */
-    assert_int_equal(spool_append(rig->spool, &rig->batch, &sequence), SPOOL_FAILED);
+    assert_int_equal(spool_append(rig->spool, &rig->batch, false, &sequence), SPOOL_FAILED);
     rig_fill(rig, 1, 1, 1);
     assert_int_equal(rig_next(rig), 1);
 }

@@ -37,7 +37,7 @@ def tail_to(paths, topic, encode='raw', chain=None, key=None, **tail):
 
 
 def all_settled(accounts):
-    return all(a['in_flight'] == 0 for a in accounts)
+    return all(a['in_flight'] == 0 and a['spooled'] == 0 for a in accounts)
 
 
 class Setup:
