@@ -36,14 +36,22 @@ def tail_to(paths, topic, encode='raw', chain=None, key=None, **tail):
     return stream
 
 
+def settled(account):
+    return account['in_flight'] == 0 and account['spooled'] == 0
+
+
 def all_settled(accounts):
-    return all(a['in_flight'] == 0 and a['spooled'] == 0 for a in accounts)
+    return all(settled(a) for a in accounts)
+
+
+def finished(account):
+    return account['read'] + account.get('spool_found', 0) - account['in_flight'] - account['spooled']
 
 
 class Setup:
     """A configuration. It is written as JSON, which is YAML too."""
 
-    def __init__(self, broker, streams, state, properties=None, **agent):
+    def __init__(self, broker, streams, state, properties=None, spool=None, **agent):
         brokers = broker if isinstance(broker, str) else [broker.bootstrap]
         self.state = str(state)
         self.tree = {
@@ -51,6 +59,8 @@ class Setup:
             'kafka': {'brokers': brokers, 'properties': {'linger.ms': 5, **(properties or {})}},
             'streams': streams,
         }
+        if spool is not None:
+            self.tree['spool'] = spool
 
     def write(self, path):
         os.makedirs(self.state, mode=0o700, exist_ok=True)
@@ -153,12 +163,12 @@ class Agent:
         assert set(accounts) == set(self.setup.tree['streams']), f'{self.name} has not accounted for every stream'
         for stream, a in accounts.items():
             self.check_law(stream, a)
-            assert left or a['in_flight'] == 0, f'{self.name}: {stream} has in_flight={a["in_flight"]}'
+            assert left or settled(a), f'{self.name}: {stream} has in_flight={a["in_flight"]} spooled={a["spooled"]}'
         return accounts
 
     def check_law(self, stream, a):
-        total = a['delivered'] + a['dropped'] + a['discarded'] + a['in_flight']
-        assert a['read'] == total, f'{self.name}: the account of {stream} does not balance: {a}'
+        total = a['delivered'] + a['dropped'] + a['discarded'] + a['spooled'] + a['in_flight']
+        assert a['read'] + a.get('spool_found', 0) == total, f'{self.name}: the account of {stream} does not balance: {a}'
 
     def look(self):
         """The accounts now; each balances."""
@@ -177,8 +187,8 @@ class Agent:
         return self.wait_account(lambda all: sum(a['read'] for a in all) >= count, seconds, f'{count} lines read')
 
     def wait_done(self, count, seconds=30):
-        """Until so many lines were read, of all streams together, and none is in flight."""
-        return self.wait_account(lambda all: sum(a['read'] - a['in_flight'] for a in all) >= count, seconds,
+        """Until so many lines have an outcome, of all streams together, those that were in the spool at the start included."""
+        return self.wait_account(lambda all: sum(finished(a) for a in all) >= count, seconds,
                                  f'{count} lines finished')
 
     def wait_idle(self, quiet=1.5, seconds=60):
