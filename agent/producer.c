@@ -243,7 +243,7 @@ static int64_t time_of(const struct batch_private *batch, const struct message *
     const struct topic *topic = message->topic;
     const int64_t read = batch->time / NS_PER_MS;
     *ret_replaced = false;
-    if (!batch->timed || extra->time == read)
+    if (!batch->timed || extra == NULL || extra->time == read)
         return read;
     const int64_t time = extra->time;
     *ret_replaced =

@@ -157,7 +157,7 @@ static int make_messages(struct batch_private *batch)
         const struct record *record = &batch->b.records[i];
         if (!record_is_left(record))
             continue;
-        for (; origin < record->origin; origin++)
+        for (; range != NULL && origin < record->origin; origin++)
             range = range->batch_next;
         if (range != NULL)
             range->n_messages++;

@@ -51,6 +51,7 @@ int spool_cursor_reserve(struct spool *spool)
     struct spool_cursor *cursor = &spool->cursor;
     if (cursor->n < cursor->room)
         return 0;
+    assert(cursor->n == cursor->room);
     size_t room = cursor->room == 0 ? 64 : cursor->room * 2;
     struct spool_flight *ring = (struct spool_flight *)malloc(room * sizeof(*ring));
     if (ring == NULL)
@@ -67,6 +68,7 @@ int spool_cursor_reserve(struct spool *spool)
 void spool_cursor_pass(struct spool *spool, uint64_t sequence, uint32_t n_records)
 {
     struct spool_cursor *cursor = &spool->cursor;
+    assert(cursor->n < cursor->room);
     cursor->flights[(cursor->first + cursor->n++) % cursor->room] =
         (struct spool_flight){sequence, n_records, false};
     cursor->sequence = sequence;

@@ -72,7 +72,8 @@ static void the_text_has_the_law_first_then_what_is_not_zero(void **state)
           [STAT_entered] = 6,
           [STAT_settled] = 4,
           [STAT_truncations] = UINT64_MAX},
-         "read=9 delivered=4 dropped=1 discarded=2 spooled=0 in_flight=2 discarded_topic=2 entered=6 "
+         "read=9 delivered=4 dropped=1 discarded=2 spooled=0 in_flight=2 discarded_topic=2 "
+         "entered=6 "
          "settled=4 truncations=18446744073709551615"},
     };
     char text[1024];
