@@ -1,4 +1,4 @@
-/* covers: agent/positions.c (positions_split(), generations) */
+/* covers: agent/positions.c (positions_split(), positions_restore(), generations) */
 #include "agent/positions.h"
 
 #include "agent/log.h"
@@ -85,10 +85,62 @@ static void a_generation_is_the_same_when_it_is_found_anew_and_no_other_s(void *
     assert_true(generation_of("a", "s", &id, true) == all[3]);
 }
 
+/* What the spool holds a position of wins where it is ahead of what was saved, and nowhere else. */
+static void what_is_ahead_is_restored(void **state)
+{
+    (void)state;
+    static const struct {
+        int saved, held; /* truncations of the file */
+        uint64_t saved_offset, held_offset, expected;
+    } rows[] = {
+        {0, 0, 10, 20, 20}, {0, 0, 20, 10, 20}, {0, 1, 20, 10, 10},
+        {1, 0, 10, 20, 10}, {0, 5, 20, 0, 0},   {2, 2, 0, 7, 7},
+    };
+    for (size_t i = 0; i < ROWS(rows); i++) {
+        char stream[] = "s", path[] = "/l/a.log";
+        struct position held = {.stream = stream, .path = path, .id = {1, 10, 100}};
+        struct mark mark = {.offset = rows[i].saved_offset}, found;
+        char *folder = harness_folder();
+        struct flusher *flusher = flusher_new();
+        struct error error;
+        bool known;
+        struct positions *positions = positions_open(folder, flusher, &error);
+        assert_non_null(positions);
+        struct position *position = positions_claim(positions, stream, &held.id, path, 0, &known);
+        held.generation = position->generation;
+        for (int n = 0; n < rows[i].saved || n < rows[i].held; n++) {
+            positions_renew(positions, position);
+            if (n + 1 == rows[i].held)
+                held.generation = position->generation;
+        }
+        if (rows[i].saved < rows[i].held) { /* these were not saved */
+            positions_forget(positions, &position);
+            position = positions_claim(positions, stream, &held.id, path, 0, &known);
+            for (int n = 0; n < rows[i].saved; n++)
+                positions_renew(positions, position);
+        }
+        positions_set(positions, position, &mark);
+        positions_release(positions, position);
+        held.mark.offset = rows[i].held_offset;
+        assert_int_equal(positions_restore(positions, &held), 0);
+        assert_true(positions_find(positions, stream, &held.id, &found));
+        if (found.offset != rows[i].expected)
+            fail_msg("row %zu: %ju", i, (uintmax_t)found.offset);
+        held.id.ino++; /* one that was not saved at all */
+        assert_int_equal(positions_restore(positions, &held), 0);
+        assert_true(positions_find(positions, stream, &held.id, &found));
+        assert_int_equal(found.offset, rows[i].held_offset);
+        positions_close(&positions);
+        flusher_free(&flusher);
+        harness_remove(folder);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_split_gives_the_mark_to_the_copy_and_begins_the_log_anew),
+        cmocka_unit_test(what_is_ahead_is_restored),
         cmocka_unit_test(a_generation_is_the_same_when_it_is_found_anew_and_no_other_s),
     };
     log_init(-1);
