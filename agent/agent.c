@@ -36,7 +36,8 @@ static void on_show(struct ev_loop *loop, struct ev_signal *watcher, int events)
 {
     (void)loop;
     (void)events;
-    agent_log_account((const struct agent *)watcher->data);
+    uint64_t spooled;
+    agent_log_account((const struct agent *)watcher->data, &spooled);
 }
 
 static void on_hangup(struct ev_loop *loop, struct ev_signal *watcher, int events)
@@ -294,7 +295,11 @@ static int finish(struct agent *agent)
     agent_reload_end(agent);
     positions_on_change(agent->positions, NULL, NULL);
     int saved = positions_save_wait(agent->positions);
-    uint64_t left = agent_log_account(agent);
+    uint64_t spooled, left = agent_log_account(agent, &spooled);
+    if (spooled > 0)
+        log_info("main",
+                 "records are in the spool: they are sent at the next start spooled=%" PRIu64,
+                 spooled);
     if (left > 0)
         log_warn("main",
                  "stopped with %" PRIu64 " records not acknowledged: they are read and "

@@ -22,7 +22,7 @@ static void log_steps(const struct stream_group *group)
     }
 }
 
-static uint64_t log_group(const struct stream_group *group, const char *what)
+static uint64_t log_group(const struct stream_group *group, const char *what, uint64_t *spooled)
 {
     uint64_t sums[STAT_COUNT] = {0};
     char text[1024];
@@ -35,20 +35,23 @@ static uint64_t log_group(const struct stream_group *group, const char *what)
                   "the account does not balance: this is a bug of splashdam "
                   "stream=%s",
                   group->section->name);
+    *spooled += stats_spooled(sums);
     return stats_in_flight(sums);
 }
 
-uint64_t agent_log_account(const struct agent *agent)
+uint64_t agent_log_account(const struct agent *agent, uint64_t *ret_spooled)
 {
     uint64_t in_flight = 0;
+    *ret_spooled = 0;
     for (size_t i = 0; i < agent->n_groups; i++)
-        in_flight += log_group(agent->groups[i], "");
+        in_flight += log_group(agent->groups[i], "", ret_spooled);
     for (const struct stream_group *group = agent->removed; group != NULL; group = group->next)
-        in_flight += log_group(group, "");
+        in_flight += log_group(group, "", ret_spooled);
     return in_flight;
 }
 
 void agent_log_removed(const struct stream_group *group)
 {
-    log_group(group, "removed ");
+    uint64_t spooled = 0;
+    log_group(group, "removed ", &spooled);
 }

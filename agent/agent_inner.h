@@ -51,7 +51,7 @@ void agent_spool_close(struct agent *agent);
 
 /* agent_account.c */
 /* Logs each stream's counters. Returns the records in flight. */
-uint64_t agent_log_account(const struct agent *agent);
+uint64_t agent_log_account(const struct agent *agent, uint64_t *ret_spooled);
 /* A stream is removed and gone: its last account. */
 void agent_log_removed(const struct stream_group *group);
 

@@ -307,8 +307,8 @@ static bool tell_leaving(const struct stream_group *group, const char *waits)
     stream_group_counters(group, sums);
     log_warn("reload",
              "a stream was %s, and Kafka has not acknowledged what it read before stream=%s "
-             "in_flight=%" PRIu64,
-             waits, group->section->name, stats_in_flight(sums));
+             "in_flight=%" PRIu64 " spooled=%" PRIu64,
+             waits, group->section->name, stats_in_flight(sums), stats_spooled(sums));
     return true;
 }
 
