@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures splashdam beside a bare librdkafka loop (bench.py) and how fast lines get through (latency.py); both say how, and
+# Measures splashdam beside a bare librdkafka loop (bench.py), how fast lines get through (latency.py), and outages (outage.py); each says how, and
 # by what variables.
 #
 #   BUILD=build    where splashdam was built; the bench's two programs go to $BUILD/bench
@@ -20,9 +20,9 @@ for program in nginx_log bare_loop paced; do
     ${CC:-cc} -std=gnu11 -D_GNU_SOURCE -O2 -g $warnings $(pkg-config --cflags rdkafka) \
         -o "$BUILD/bench/$program" "tests/bench/$program.c" $(pkg-config --libs rdkafka)
 done
-# BENCH_ONLY=bench or latency runs just that one.
+# BENCH_ONLY=bench, latency or outage runs just that one.
 result=0
-for part in ${BENCH_ONLY:-bench latency}; do
+for part in ${BENCH_ONLY:-bench latency outage}; do
     build/venv/bin/python "tests/bench/$part.py" || result=1
 done
 exit $result
