@@ -320,6 +320,7 @@ static struct position *entry_new(struct positions *positions, const char *strea
     p->path = strdup(path);
     p->id = *id;
     p->sequence = positions->next_sequence;
+    p->owner = -1;
     if (p->stream == NULL || p->path == NULL || position_list_add(&positions->list, p) == -1) {
         position_free(p);
         return NULL;

@@ -136,12 +136,40 @@ static void what_is_ahead_is_restored(void **state)
     }
 }
 
+static void what_the_spool_knows_is_anyone_s_to_claim_and_wins_when_it_is_ahead(void **state)
+{
+    (void)state;
+    char *folder = harness_folder();
+    struct flusher *flusher = flusher_new();
+    struct error error;
+    struct positions *positions = positions_open(folder, flusher, &error);
+    assert_non_null(positions);
+    char stream[] = "s", path[] = "/l/a.log";
+    struct position known = {
+        .stream = stream, .path = path, .id = {1, 10, 100}, .generation = 5, .mark = {.offset = 7}};
+    struct mark found;
+    bool there;
+    assert_int_equal(positions_restore(positions, &known), 0);
+    known.mark.offset = 6;
+    assert_int_equal(positions_restore(positions, &known), 0);
+    assert_true(positions_find(positions, "s", &known.id, &found));
+    assert_int_equal(found.offset, 7);
+    struct position *position = positions_claim(positions, "s", &known.id, "/l/a.log", 1, &there);
+    assert_non_null(position);
+    assert_true(there && position->generation == 5);
+    positions_release(positions, position);
+    positions_close(&positions);
+    flusher_free(&flusher);
+    harness_remove(folder);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_split_gives_the_mark_to_the_copy_and_begins_the_log_anew),
         cmocka_unit_test(what_is_ahead_is_restored),
         cmocka_unit_test(a_generation_is_the_same_when_it_is_found_anew_and_no_other_s),
+        cmocka_unit_test(what_the_spool_knows_is_anyone_s_to_claim_and_wins_when_it_is_ahead),
     };
     log_init(-1);
     return cmocka_run_group_tests(tests, NULL, NULL);
