@@ -24,13 +24,15 @@ struct stream {
     struct slice host; /* host.name */
     struct chain *chain;
     struct tail *tail;
-    uint32_t agent;                /* proof_agent() */
-    struct topic *topic;           /* when its name is constant */
-    struct batch_private *blocked; /* neither producer nor spool have taken all of it yet */
-    struct route *route;           /* the group's; NULL: there is no spool */
+    uint32_t agent;                  /* proof_agent() */
+    struct topic *topic;             /* when its name is constant */
+    struct batch_private *blocked;   /* neither producer nor spool have taken all of it yet */
+    struct batch_private *returning; /* the same, of what was read back from the spool */
+    struct route *route;             /* the group's; NULL: there is no spool */
     struct batch_private *oldest,
         *newest;            /* read, and their ranges not finished, or with the client */
-    int64_t again_at;       /* ns, monotonic: when the spool is tried again */
+    int64_t again_at;       /* ns, monotonic: when something is appended to the spool again */
+    int64_t back_at;        /* … when it is read back again */
     uint64_t next_sequence; /* of its batches */
     bool waits_for_room;    /* its share of the memory was used up */
     size_t cost;            /* of its batches in flight */

@@ -72,7 +72,7 @@ void worker_wake(struct stream *stream);
 bool worker_pump_stream(struct worker *worker, struct stream *stream);
 /* Every record of it is finished, or is in the spool for sure. */
 void worker_batch_done(struct worker *worker, struct batch_private *batch);
-/* Gives it to the producer; false: it takes no more for now, and the batch waits in `blocked`. */
+/* Gives it to the producer; false: it takes no more for now, and the batch waits in `blocked`, or in `returning`. */
 bool worker_send(struct worker *worker, struct batch_private *batch);
 /* Has the stream its share of the memory? */
 bool worker_has_room(const struct worker *worker, struct stream *stream);

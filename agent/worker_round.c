@@ -97,7 +97,7 @@ bool worker_send(struct worker *worker, struct batch_private *batch)
         atomic_store(&worker->waiting, true);
         sent = producer_send(worker->producer, batch);
     }
-    stream->blocked = sent ? NULL : batch;
+    *(batch->read_back ? &stream->returning : &stream->blocked) = sent ? NULL : batch;
     if (!sent)
         return false;
     if (batch->finished_here || batch->n_messages == 0)

@@ -233,7 +233,7 @@ static bool read_back(struct worker *worker, struct stream *stream)
     if (result != SPOOL_READ) {
         batch_give(&worker->pool, batch);
         if (result == SPOOL_READ_FULL)
-            stream->again_at = clock_monotonic() + AGAIN_DISK;
+            stream->back_at = clock_monotonic() + AGAIN_DISK;
         return false;
     }
     batch->sequence = stream->next_sequence++;
@@ -243,7 +243,7 @@ static bool read_back(struct worker *worker, struct stream *stream)
     if (unsendable == -1) {
         route_put_back(stream->route);
         batch_give(&worker->pool, batch);
-        stream->again_at = clock_monotonic() + AGAIN_DISK;
+        stream->back_at = clock_monotonic() + AGAIN_DISK;
         return false;
     }
     atomic_store_explicit(&batch->unfinished, batch->n_messages, memory_order_relaxed);
@@ -251,6 +251,13 @@ static bool read_back(struct worker *worker, struct stream *stream)
     worker_cost(worker, batch, worker_cost_of(batch));
     count_read_back(batch, (uint64_t)unsendable);
     return worker_send(worker, batch);
+}
+
+/* What waits for room in the spool must not keep the room from being made. */
+static bool may_read_back(const struct worker *worker, struct stream *stream)
+{
+    return worker_has_room(worker, stream) ||
+           (stream->blocked != NULL && stream->cost == stream->blocked->cost);
 }
 
 /* ---- a stream's turn ---- */
@@ -268,12 +275,14 @@ bool worker_look_at_spool(struct worker *worker, struct stream *stream)
     route_look(route, oldest_since(stream), now);
     save_what_is_out(worker, stream);
     const bool reads = !atomic_load_explicit(&worker->stop_reading, memory_order_relaxed) &&
-                       stream->successor == NULL && now >= stream->again_at;
+                       stream->successor == NULL && now >= stream->back_at;
+    if (stream->returning != NULL && !worker_send(worker, stream->returning))
+        return false;
     for (int i = 0; reads && i < ROUND_BATCHES; i++)
-        if (stream->blocked != NULL || route_way(route) != WAY_SPOOL ||
-            !worker_has_room(worker, stream) || !read_back(worker, stream))
+        if (route_way(route) != WAY_SPOOL || !may_read_back(worker, stream) ||
+            !read_back(worker, stream))
             return false;
-    return reads && stream->blocked == NULL && route_way(route) == WAY_SPOOL;
+    return reads && route_way(route) == WAY_SPOOL;
 }
 
 int64_t worker_spool_due_at(const struct stream *stream)
@@ -286,7 +295,10 @@ int64_t worker_spool_due_at(const struct stream *stream)
         at = due < at ? due : at;
     }
     /* When it has passed, it was tried, and succeeded or was put off anew. */
-    if (stream->again_at < at && stream->again_at > clock_monotonic())
+    const int64_t now = clock_monotonic();
+    if (stream->again_at < at && stream->again_at > now)
         at = stream->again_at;
+    if (stream->back_at < at && stream->back_at > now)
+        at = stream->back_at;
     return at;
 }
