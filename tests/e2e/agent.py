@@ -253,6 +253,12 @@ class Agent:
             found = re.search(r'VmHWM:\s+(\d+) kB', file.read())
         self.peak = max(self.peak, int(found[1]) * 1024 if found else 0)
 
+    def cpu(self):
+        """Seconds of a processor that it has used."""
+        with open(f'/proc/{self.process.pid}/stat') as file:
+            fields = file.read().rsplit(')', 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
     def check_memory(self, limit):
         """Sanitizers need memory of their own."""
         limit = limit * 16 if SANITIZED else limit

@@ -26,6 +26,16 @@ def own_broker(tmp_path):
 
 
 @pytest.fixture
+def late_broker(tmp_path):
+    """One that is not there yet: start() it."""
+    broker = KafkaBroker(tmp_path / 'kafka')
+    broker.format()
+    yield broker
+    broker.kill()
+    shutil.rmtree(broker.data, ignore_errors=True)
+
+
+@pytest.fixture
 def topic(request):
     """A name for this test's topic."""
     return re.sub(r'[^a-zA-Z0-9._-]', '.', request.node.name)[:200]
