@@ -95,7 +95,8 @@ struct route *route_open(struct spool_store *store, const char *stream, size_t n
     }
     spool_stats(route->spool, &found);
     route->lost_told = found.lost_records;
-    stats_add(&route->stats, STAT_spool_found, found.records);
+    stats_add(&route->stats, STAT_spool_found, found.records + found.lost_records);
+    stats_add(&route->stats, STAT_discarded_spool_damaged, found.lost_records);
     if (spool_is_empty(route->spool))
         return route;
     route->way = WAY_SPOOL;

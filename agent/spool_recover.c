@@ -69,6 +69,18 @@ static void count_hole(struct spool *spool, uint64_t from, uint64_t to)
               log_quote(spool->name), from, to - 1);
 }
 
+static bool is_finished(const struct spool *spool, uint64_t sequence)
+{
+    return sequence <= spool->acked ||
+           (sequence >= spool->dropped_from && sequence <= spool->dropped_to);
+}
+
+static void count_lost(struct spool *spool, const struct spool_header *header)
+{
+    if (!is_finished(spool, header->sequence))
+        spool->stats.lost_records += header->n_records;
+}
+
 /* False: no valid frame, rules 4 and 5. */
 static bool take_positions(struct spool *spool, char *bytes, const struct spool_header *header)
 {
@@ -95,7 +107,7 @@ static void take_frame(struct recovery *recovery, struct finding *found, struct 
     }
     if (!take_positions(spool, scan->bytes, header)) {
         spool_damaged(spool, found->fd, found->name, piece);
-        spool->stats.lost_records += header->n_records;
+        count_lost(spool, header);
         return;
     }
     uint64_t before = spool->written > spool->acked ? spool->written : spool->acked;
@@ -105,8 +117,7 @@ static void take_frame(struct recovery *recovery, struct finding *found, struct 
     spool->written = segment->last = header->sequence;
     segment->oldest = segment->oldest == 0 ? header->time : segment->oldest;
     segment->newest = header->time;
-    bool dropped = header->sequence >= spool->dropped_from && header->sequence <= spool->dropped_to;
-    if (header->sequence > spool->acked && !dropped) {
+    if (!is_finished(spool, header->sequence)) {
         spool->stats.frames++;
         spool->stats.records += header->n_records;
     }
@@ -139,7 +150,7 @@ static int look_through(struct recovery *recovery, struct finding *found)
         else if (what == FOUND_DAMAGE) {
             spool_damaged(spool, found->fd, found->name, &piece);
             if (piece.known)
-                spool->stats.lost_records += header->n_records;
+                count_lost(spool, header);
         } else if (ftruncate(found->fd, (off_t)piece.from) == 0) {
             spool->stats.torn_bytes += piece.to - piece.from;
             found->size = piece.from;
