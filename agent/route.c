@@ -26,6 +26,7 @@ struct route {
     unsigned direct;    /* batches that went direct and have no outcome */
     unsigned read_back; /* batches that were read back and have none */
     int64_t since;      /* RETURNING: ns, monotonic */
+    bool stalled;       /* it took too long, and nothing was delivered since then */
     uint64_t lost_told; /* records of damaged frames that were counted */
     bool no_memory;     /* for a position, while opening */
     struct stats
@@ -245,8 +246,10 @@ void route_look(struct route *route, int64_t since, int64_t now)
     pthread_mutex_lock(&route->lock);
     if (route->way == WAY_DIRECT && since != INT64_MAX && now - since >= route->after)
         leave_direct(route);
-    if (route->way == WAY_RETURNING && now - route->since >= route->after)
+    if (route->way == WAY_RETURNING && now - route->since >= route->after) {
+        route->stalled = true;
         take_way(route, WAY_SPOOL);
+    }
     pthread_mutex_unlock(&route->lock);
 }
 
@@ -309,7 +312,7 @@ enum spool_read route_next(struct route *route, const struct stream *stream, str
         route->joined[0].stream == stream) {
         result = spool_next(route->spool, arena, ret_frame);
         route->read_back += result == SPOOL_READ;
-        if (result == SPOOL_READ_END) {
+        if (result == SPOOL_READ_END && !route->stalled) {
             route->since = clock_monotonic();
             take_way(route, WAY_RETURNING);
             direct_when_delivered(route);
@@ -332,6 +335,7 @@ void route_drained(struct route *route, uint64_t sequence)
     pthread_mutex_lock(&route->lock);
     spool_ack(route->spool, sequence);
     route->read_back--;
+    route->stalled = false;
     direct_when_delivered(route);
     pthread_mutex_unlock(&route->lock);
 }

@@ -11,7 +11,8 @@
  *            delivered after all, its frame is acknowledged.
  * SPOOL      new batches go to the spool's end. One of the streams, the drainer, reads the spool back from its beginning as soon as nothing
  *            that went direct is without an outcome.
- * RETURNING  nothing is left to be read back, and nothing new goes anywhere until all of it is delivered.
+ * RETURNING  nothing is left to be read back, and nothing new goes anywhere until all of it is delivered. When that takes too long, new
+ *            batches go to the spool again at least until one of those is delivered.
  *
  * So at each moment the client has the older batches and the spool the newer ones, and a source's order holds. What waits meanwhile waits in
  * its file. */
