@@ -192,6 +192,8 @@ static void settle(struct agent *agent, struct stream_group *group)
         return; /* it is configured, and could not be opened */
     *at = group->next;
     agent_log_removed(group);
+    if (group->route != NULL)
+        route_forget(group->route);
     stream_group_free(&group);
 }
 

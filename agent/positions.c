@@ -17,6 +17,7 @@
 
 #define FILE_NAME        "positions"
 #define OLD_NAME         "positions.old"
+#define BYTE_ORDER_MARK  3  /* bytes at a text's start that may be no line's, at most */
 #define RENEWALS_UNSAVED 64 /* truncations of a file between two saves that are looked for */
 #define FILE_MAX         ((off_t)1 << 30) /* a positions file is never that large */
 
@@ -393,23 +394,25 @@ static bool is_later(uint64_t generation, uint64_t than)
     return false;
 }
 
-int positions_restore(struct positions *positions, const struct position *known)
+int positions_restore(struct positions *positions, const struct position *known, uint64_t begin)
 {
     int result = 0;
     pthread_mutex_lock(&positions->lock);
     struct position *p = find(positions, known->stream, &known->id);
-    if (p == NULL) {
+    const bool starts = begin <= BYTE_ORDER_MARK; /* of the text */
+    if (p == NULL && starts) {
         p = entry_new(positions, known->stream, &known->id, known->path);
         result = p == NULL ? -1 : 0;
         if (p != NULL)
             p->generation = known->generation;
     }
-    bool later = p != NULL && p->generation != known->generation &&
+    bool later = starts && p != NULL && p->generation != known->generation &&
                  is_later(known->generation, p->generation);
-    if (later)
+    bool ahead = p != NULL && p->generation == known->generation && begin <= p->mark.offset &&
+                 known->mark.offset > p->mark.offset;
+    if (later || ahead ||
+        (p != NULL && p->mark.offset == 0 && starts && p->generation == known->generation)) {
         p->generation = known->generation;
-    if (later ||
-        (p != NULL && p->generation == known->generation && known->mark.offset > p->mark.offset)) {
         p->mark = known->mark;
         set_dirty(positions);
     }

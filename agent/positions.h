@@ -96,9 +96,9 @@ struct position *positions_claim(struct positions *positions, const char *stream
 /* How far the generation is delivered, whoever has it. False: it is not known. */
 bool positions_find(struct positions *positions, const char *stream, const struct identity *id,
                     struct mark *ret_mark);
-/* Before anything is claimed: `mark` of a generation that the spool holds everything of up to there. It wins when it is ahead of what was
- * saved; an entry is made where there is none. -1: no memory. */
-int positions_restore(struct positions *positions, const struct position *known);
+/* Before anything is claimed: the spool holds this generation from `begin` up to `mark`. It wins when it is ahead of what was saved and
+ * nothing is missing in between; an entry is made where there is none. -1: no memory. */
+int positions_restore(struct positions *positions, const struct position *known, uint64_t begin);
 void positions_release(struct positions *positions, struct position *position);
 /* The log's name was another one. The caller is the worker that has it. -1: no memory. */
 int positions_rename(struct positions *positions, struct position *position, const char *path);

@@ -77,7 +77,7 @@ static int64_t time_again(struct batch_private *batch, struct message_extra *ext
     if (code != RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP)
         return extra != NULL ? extra->time : batch->time / NS_PER_MS;
     if (extra != NULL && extra->time != 0) {
-        extra->time = 0;
+        __atomic_store_n(&extra->time, 0, __ATOMIC_RELAXED); /* a worker may be writing it to disk */
         stats_add(&batch->stream->delivery, STAT_time_replaced, 1);
     }
     return 0;

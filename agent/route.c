@@ -12,6 +12,7 @@ struct joined {
     struct stream *stream;
     route_wake_fn *wake;
     bool must_save;
+    bool retired; /* another one takes its place */
 };
 
 struct route {
@@ -26,7 +27,7 @@ struct route {
     unsigned direct;    /* batches that went direct and have no outcome */
     unsigned read_back; /* batches that were read back and have none */
     int64_t since;      /* RETURNING: ns, monotonic */
-    bool stalled;       /* it took too long, and nothing was delivered since then */
+    bool stalled;       /* nothing was delivered since the way is SPOOL */
     uint64_t lost_told; /* records of damaged frames that were counted */
     bool no_memory;     /* for a position, while opening */
     struct stats
@@ -64,7 +65,7 @@ static void on_position(const struct spool_position *range, void *arg)
                              .generation = range->generation,
                              .mark = range->mark};
     if (known.stream == NULL || known.path == NULL ||
-        positions_restore(route->positions, &known) == -1)
+        positions_restore(route->positions, &known, range->begin) == -1)
         route->no_memory = true;
     free(known.stream);
     free(known.path);
@@ -101,6 +102,7 @@ struct route *route_open(struct spool_store *store, const char *stream, size_t n
     if (spool_is_empty(route->spool))
         return route;
     route->way = WAY_SPOOL;
+    route->stalled = true;
     log_info("spool",
              "there is something to be sent first stream=%s records=%" PRIu64 " bytes=%" PRIu64,
              log_quote(route->name), found.records, found.bytes);
@@ -128,6 +130,12 @@ const char *route_name(const struct route *route)
 struct spool *route_spool(struct route *route)
 {
     return route->spool;
+}
+
+void route_forget(struct route *route)
+{
+    for (size_t i = 0; i < STAT_COUNT; i++)
+        atomic_store(&route->stats.values[i], 0);
 }
 
 void route_counters(struct route *route, uint64_t *sums)
@@ -162,14 +170,16 @@ static void spool_when_all_saved(struct route *route)
     bool all = true;
     for (size_t i = 0; i < route->n; i++)
         all &= !route->joined[i].must_save;
-    if (all && route->way == WAY_LEAVING)
-        take_way(route, WAY_SPOOL);
+    if (!all || route->way != WAY_LEAVING)
+        return;
+    route->stalled = true;
+    take_way(route, WAY_SPOOL);
 }
 
 static void direct_when_delivered(struct route *route)
 {
     struct spool_stats stats;
-    if (route->way != WAY_RETURNING || route->read_back > 0)
+    if (route->way != WAY_RETURNING || route->read_back > 0 || !spool_is_empty(route->spool))
         return;
     spool_stats(route->spool, &stats);
     stats_add(&route->stats, STAT_discarded_spool_damaged, stats.lost_records - route->lost_told);
@@ -203,6 +213,25 @@ void route_leave(struct route *route, const struct stream *stream)
     pthread_mutex_unlock(&route->lock);
 }
 
+void route_retire(struct route *route, const struct stream *stream)
+{
+    pthread_mutex_lock(&route->lock);
+    struct joined *joined = find(route, stream);
+    if (joined != NULL)
+        joined->retired = true;
+    wake_all(route); /* another one is the first */
+    pthread_mutex_unlock(&route->lock);
+}
+
+/* That has not to go, if there is such a one. */
+static const struct stream *first_stream(const struct route *route)
+{
+    for (size_t i = 0; i < route->n; i++)
+        if (!route->joined[i].retired)
+            return route->joined[i].stream;
+    return route->n > 0 ? route->joined[0].stream : NULL;
+}
+
 enum way route_way(struct route *route)
 {
     pthread_mutex_lock(&route->lock);
@@ -225,6 +254,7 @@ void route_arrived(struct route *route, uint64_t frame)
     pthread_mutex_lock(&route->lock);
     if (frame != 0)
         spool_ack(route->spool, frame);
+    route->stalled = false;
     if (--route->direct == 0 && route->way == WAY_SPOOL)
         wake_all(route);
     pthread_mutex_unlock(&route->lock);
@@ -295,24 +325,15 @@ enum spool_append route_append(struct route *route, struct spool_batch *batch, b
     return result;
 }
 
-bool route_is_first(struct route *route, const struct stream *stream)
-{
-    pthread_mutex_lock(&route->lock);
-    bool first = route->n > 0 && route->joined[0].stream == stream;
-    pthread_mutex_unlock(&route->lock);
-    return first;
-}
-
 enum spool_read route_next(struct route *route, const struct stream *stream, struct arena *arena,
                            struct spool_frame *ret_frame)
 {
     enum spool_read result = SPOOL_READ_END;
     pthread_mutex_lock(&route->lock);
-    if (route->way == WAY_SPOOL && route->direct == 0 && route->n > 0 &&
-        route->joined[0].stream == stream) {
+    if (route->way == WAY_SPOOL && route->direct == 0 && first_stream(route) == stream) {
         result = spool_next(route->spool, arena, ret_frame);
         route->read_back += result == SPOOL_READ;
-        if (result == SPOOL_READ_END && !route->stalled) {
+        if (result == SPOOL_READ_END && (!route->stalled || route->read_back == 0)) {
             route->since = clock_monotonic();
             take_way(route, WAY_RETURNING);
             direct_when_delivered(route);

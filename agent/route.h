@@ -34,6 +34,8 @@ struct route *route_open(struct spool_store *store, const char *stream, size_t n
 void route_close(struct route **route);
 const char *route_name(const struct route *route);
 struct spool *route_spool(struct route *route);
+/* Its counters begin anew: those of a stream that was removed were told. */
+void route_forget(struct route *route);
 /* Adds the spool's own counters to sums[STAT_COUNT]. Any thread. */
 void route_counters(struct route *route, uint64_t *sums);
 
@@ -43,6 +45,9 @@ void route_counters(struct route *route, uint64_t *sums);
 typedef void route_wake_fn(struct stream *stream);
 void route_join(struct route *route, struct stream *stream, route_wake_fn *wake);
 void route_leave(struct route *route, const struct stream *stream);
+
+/* Another stream takes its place as soon as it can go: it is the first only while all others have to go as well. */
+void route_retire(struct route *route, const struct stream *stream);
 
 enum way route_way(struct route *route);
 
@@ -66,8 +71,6 @@ void route_has_saved(struct route *route, const struct stream *stream);
 enum spool_append route_append(struct route *route, struct spool_batch *batch, bool taken,
                                uint64_t *ret_sequence);
 
-/* Is the stream the first one, which looks after the spool? */
-bool route_is_first(struct route *route, const struct stream *stream);
 /* The next frame, for the first stream on the way SPOOL when nothing is awaited that went direct; else END. When everything was read, the way
  * is another one. */
 enum spool_read route_next(struct route *route, const struct stream *stream, struct arena *arena,

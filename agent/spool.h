@@ -134,9 +134,9 @@ uint64_t spool_durable(struct spool *spool);
 bool spool_is_empty(struct spool *spool);
 
 enum spool_read {
-    SPOOL_READ,      /* *ret_frame */
-    SPOOL_READ_END,  /* every frame was read; some may not be acknowledged yet */
-    SPOOL_READ_FULL, /* the arena has no room for it: the cursor stays */
+    SPOOL_READ,     /* *ret_frame */
+    SPOOL_READ_END, /* every frame was read; some may not be acknowledged yet */
+    SPOOL_READ_FULL, /* the arena has no room for it, or it can't be read just now: the cursor stays */
 };
 /* The next frame behind the cursor, into the arena. Damaged frames are skipped, counted and kept aside. */
 enum spool_read spool_next(struct spool *spool, struct arena *arena, struct spool_frame *ret_frame);

@@ -35,8 +35,10 @@ static bool cursor_open(struct spool *spool)
         if (fd == -1) {
             spool_complain(spool, COMPLAIN_DAMAGE, "cannot open a segment", errno);
             if (errno != ENOENT && errno != ELOOP && errno != ENXIO)
-                return false;           /* such as for want of a descriptor: later */
-            s->last = cursor->sequence; /* it is gone: what is behind it is still to be had */
+                return false; /* such as for want of a descriptor: later */
+            /* It is gone: what is behind it is still to be had. */
+            spool->stats.missing_frames += s->last - cursor->sequence;
+            cursor->sequence = s->last;
             continue;
         }
         cursor->segment = s;
@@ -96,6 +98,12 @@ static enum spool_read take(struct spool *spool, const struct segment_piece *pie
     return SPOOL_READ_END;
 }
 
+/* A crash came before its segment was deleted. */
+static bool is_given_up(const struct spool *spool, const struct spool_header *header)
+{
+    return header->sequence >= spool->dropped_from && header->sequence <= spool->dropped_to;
+}
+
 enum spool_read spool_next(struct spool *spool, struct arena *arena, struct spool_frame *ret_frame)
 {
     struct spool_cursor *cursor = &spool->cursor;
@@ -107,7 +115,7 @@ enum spool_read spool_next(struct spool *spool, struct arena *arena, struct spoo
         cursor->scan.end = segment->len;
         switch (segment_next(&cursor->scan, &piece)) {
         case FOUND_FRAME:
-            if (piece.header.sequence > cursor->sequence)
+            if (piece.header.sequence > cursor->sequence && !is_given_up(spool, &piece.header))
                 result = take(spool, &piece, arena, ret_frame);
             break;
         case FOUND_FAILED: result = SPOOL_READ_FULL; break;
@@ -125,6 +133,9 @@ enum spool_read spool_next(struct spool *spool, struct arena *arena, struct spoo
 out:
     if (cursor->n == 0)
         spool_settle(spool);
+    /* A segment that can't be opened now, or frames that have to be written anew. */
+    if (result == SPOOL_READ_END && cursor->sequence < spool->written)
+        result = SPOOL_READ_FULL;
     pthread_mutex_unlock(&spool->lock);
     return result;
 }

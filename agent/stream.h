@@ -26,13 +26,14 @@ struct stream {
     struct tail *tail;
     uint32_t agent;                  /* proof_agent() */
     struct topic *topic;             /* when its name is constant */
-    struct batch_private *blocked;   /* neither producer nor spool have taken all of it yet */
+    struct batch_private *blocked;   /* the producer has not taken all of it yet */
     struct batch_private *returning; /* the same, of what was read back from the spool */
-    struct route *route;             /* the group's; NULL: there is no spool */
+    struct batch_private *waiting; /* for its way, or for room in the spool; nothing is read meanwhile */
+    struct route *route;           /* the group's; NULL: there is no spool */
     struct batch_private *oldest,
-        *newest;            /* read, and their ranges not finished, or with the client */
-    int64_t again_at;       /* ns, monotonic: when something is appended to the spool again */
-    int64_t back_at;        /* … when it is read back again */
+        *newest; /* read, and their ranges not finished, or with the client */
+    int64_t again_at; /* ns, monotonic: not before it is tried again to append to the spool; 0: at once */
+    int64_t back_at;        /* … to read it back */
     uint64_t next_sequence; /* of its batches */
     bool waits_for_room;    /* its share of the memory was used up */
     size_t cost;            /* of its batches in flight */

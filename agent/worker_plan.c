@@ -162,6 +162,8 @@ static void carry_out(struct worker *worker, const struct plan *plan)
         if (!stream->is_new)
             continue;
         struct stream *before = find(worker, stream->config->name);
+        if (before != NULL && stream->route != NULL)
+            route_retire(stream->route, before);
         if (before != NULL)
             before->successor = stream;
         else if (worker_open(worker, stream, &error) == -1)

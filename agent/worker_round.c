@@ -105,19 +105,27 @@ bool worker_send(struct worker *worker, struct batch_private *batch)
     return true;
 }
 
-/* To the producer or to the spool, whichever way the stream's batches go. False: it waits in `blocked`. */
+/* A batch without messages finishes at once, but while the spool has the positions before it. */
+static bool goes_direct(const struct batch_private *batch)
+{
+    struct route *route = batch->stream->route;
+    if (route == NULL || batch->n_messages == 0)
+        return route == NULL || route_way(route) == WAY_DIRECT;
+    return route_go_direct(route);
+}
+
+/* To the producer or to the spool, whichever way the stream's batches go. False: nothing more is read for now. */
 static bool pass_on(struct worker *worker, struct batch_private *batch)
 {
     struct stream *stream = batch->stream;
-    if (!batch->with_client && batch->n_messages > 0 &&
-        (stream->route == NULL || route_go_direct(stream->route))) {
-        batch->with_client = true;
+    if (goes_direct(batch)) {
+        stream->waiting = NULL;
+        batch->with_client = batch->n_messages > 0;
         batch->since = clock_monotonic();
-    }
-    if (batch->with_client || batch->n_messages == 0)
         return worker_send(worker, batch);
+    }
     bool spooled = worker_spool_batch(worker, batch);
-    stream->blocked = spooled ? NULL : batch;
+    stream->waiting = spooled ? NULL : batch;
     return spooled;
 }
 
@@ -170,21 +178,23 @@ static bool round_of(struct worker *worker, struct stream *stream)
     return pass_on(worker, batch);
 }
 
-/* What goes to disk takes no memory for longer than that. */
+/* What goes to disk takes no memory for longer than that, and does not wait for the producer. */
 static bool may_read(const struct worker *worker, struct stream *stream)
 {
     if (stream->leaving || atomic_load_explicit(&worker->stop_reading, memory_order_relaxed) ||
         !tail_ready(stream->tail))
         return false;
-    return worker_has_room(worker, stream) ||
-           (stream->route != NULL && route_way(stream->route) == WAY_SPOOL);
+    return (stream->route != NULL && route_way(stream->route) == WAY_SPOOL) ||
+           (stream->blocked == NULL && worker_has_room(worker, stream));
 }
 
 bool worker_pump_stream(struct worker *worker, struct stream *stream)
 {
     tail_look_for_missed(stream->tail);
     bool more = worker_look_at_spool(worker, stream);
-    if (stream->blocked != NULL && !pass_on(worker, stream->blocked))
+    if (stream->blocked != NULL)
+        worker_send(worker, stream->blocked);
+    if (stream->waiting != NULL && !pass_on(worker, stream->waiting))
         return more;
     for (int i = 0; i < ROUND_BATCHES; i++)
         if (!may_read(worker, stream) || !round_of(worker, stream))

@@ -56,10 +56,25 @@ static void add_messages(struct spool_batch *to, const struct batch_private *bat
             .key = {message->key, message->key_len},
             .payload = {message->payload, message->payload_len},
             .headers = extra == NULL ? (struct slice){NULL, 0} : extra->headers,
-            .timestamp = extra == NULL ? batch->time / NS_PER_MS : extra->time,
+            .timestamp = extra == NULL ? batch->time / NS_PER_MS
+                                       : __atomic_load_n(&extra->time, __ATOMIC_RELAXED),
             .partition = -1};
         spool_batch_add_record(to, &record);
     }
+}
+
+/* What stands right before the range and is finished counts as its own: there was nothing to be sent in it, or it was delivered. */
+static uint64_t begin_of(const struct range *range)
+{
+    uint64_t begin = range->begin;
+    bool finished = false;
+    for (const struct range *r = range->source->first; r != NULL && r != range; r = r->next) {
+        const bool counts = r->finished && r->epoch == range->epoch;
+        if (counts && !finished)
+            begin = r->begin;
+        finished = counts;
+    }
+    return finished ? begin : range->begin;
 }
 
 static void add_ranges(struct spool_batch *to, const struct batch_private *batch)
@@ -69,7 +84,7 @@ static void add_ranges(struct spool_batch *to, const struct batch_private *batch
         const struct spool_position position = {.stream = slice_str(batch->stream->config->name),
                                                 .path = source->origin.path,
                                                 .id = source->id,
-                                                .begin = range->begin,
+                                                .begin = begin_of(range),
                                                 .generation = range->generation,
                                                 .records = range->n_messages,
                                                 .mark = range->mark};
@@ -91,7 +106,7 @@ static void try_later(struct stream *stream, enum spool_append result)
     int64_t wait = AGAIN_DISK;
     if (result == SPOOL_WAIT)
         wait = AGAIN_SOON;
-    else if (result == SPOOL_FULL)
+    else if (result == SPOOL_FULL || result == SPOOL_DROPPED)
         wait = AGAIN_FULL;
     stream->again_at = clock_monotonic() + wait;
 }
@@ -109,7 +124,7 @@ static void count_spooled(const struct batch_private *batch, enum stat_id stat)
 bool worker_spool_batch(struct worker *worker, struct batch_private *batch)
 {
     struct stream *stream = batch->stream;
-    if (clock_monotonic() < stream->again_at)
+    if (stream->again_at != 0)
         return false;
     enum spool_append result = append(worker, batch);
     switch (result) {
@@ -128,19 +143,17 @@ bool worker_spool_batch(struct worker *worker, struct batch_private *batch)
     }
 }
 
-/* What the client has goes to disk as well. */
+/* What the client has goes to disk as well: all of it, or nothing new may, as that would be told to be behind it. */
 static void save_what_is_out(struct worker *worker, struct stream *stream)
 {
     enum spool_append result = SPOOL_APPENDED;
-    if (!route_must_save(stream->route, stream) || clock_monotonic() < stream->again_at)
+    if (stream->again_at != 0 || !route_must_save(stream->route, stream))
         return;
     for (struct batch_private *b = stream->oldest; b != NULL && result == SPOOL_APPENDED;
          b = b->newer)
         if (b->with_client && b->frame == 0)
             result = append(worker, b);
     if (result == SPOOL_APPENDED)
-        route_has_saved(stream->route, stream);
-    else if (result == SPOOL_FULL || result == SPOOL_DROPPED) /* it stays with the client alone */
         route_has_saved(stream->route, stream);
     else
         try_later(stream, result);
@@ -257,7 +270,15 @@ static bool read_back(struct worker *worker, struct stream *stream)
 static bool may_read_back(const struct worker *worker, struct stream *stream)
 {
     return worker_has_room(worker, stream) ||
-           (stream->blocked != NULL && stream->cost == stream->blocked->cost);
+           (stream->waiting != NULL && stream->cost == stream->waiting->cost);
+}
+
+/* A stream that has to go does so as soon as it can. */
+static bool reads_back(const struct worker *worker, const struct stream *stream)
+{
+    return stream->back_at == 0 && (stream->successor == NULL || stream->waiting != NULL) &&
+           !atomic_load_explicit(&worker->stop_reading, memory_order_relaxed) &&
+           route_way(stream->route) == WAY_SPOOL;
 }
 
 /* ---- a stream's turn ---- */
@@ -268,21 +289,23 @@ bool worker_look_at_spool(struct worker *worker, struct stream *stream)
     const int64_t now = clock_monotonic();
     if (route == NULL)
         return false;
+    if (stream->again_at <= now)
+        stream->again_at = 0;
+    if (stream->back_at <= now)
+        stream->back_at = 0;
     if (stream->oldest != NULL)
         finish_durable(worker, stream);
-    if (route_is_first(route, stream) && now >= spool_due_at(route_spool(route)))
+    if (now >= spool_due_at(route_spool(route)))
         spool_tick(route_spool(route), now);
     route_look(route, oldest_since(stream), now);
     save_what_is_out(worker, stream);
-    const bool reads = !atomic_load_explicit(&worker->stop_reading, memory_order_relaxed) &&
-                       stream->successor == NULL && now >= stream->back_at;
     if (stream->returning != NULL && !worker_send(worker, stream->returning))
         return false;
-    for (int i = 0; reads && i < ROUND_BATCHES; i++)
-        if (route_way(route) != WAY_SPOOL || !may_read_back(worker, stream) ||
+    for (int i = 0; i < ROUND_BATCHES; i++)
+        if (!reads_back(worker, stream) || !may_read_back(worker, stream) ||
             !read_back(worker, stream))
             return false;
-    return reads && route_way(route) == WAY_SPOOL;
+    return true;
 }
 
 int64_t worker_spool_due_at(const struct stream *stream)
@@ -290,15 +313,11 @@ int64_t worker_spool_due_at(const struct stream *stream)
     if (stream->route == NULL)
         return INT64_MAX;
     int64_t at = route_due_at(stream->route, oldest_since(stream));
-    if (route_is_first(stream->route, stream)) {
-        int64_t due = spool_due_at(route_spool(stream->route));
-        at = due < at ? due : at;
-    }
-    /* When it has passed, it was tried, and succeeded or was put off anew. */
-    const int64_t now = clock_monotonic();
-    if (stream->again_at < at && stream->again_at > now)
+    const int64_t due = spool_due_at(route_spool(stream->route));
+    at = due < at ? due : at;
+    if (stream->again_at != 0 && stream->again_at < at)
         at = stream->again_at;
-    if (stream->back_at < at && stream->back_at > now)
+    if (stream->back_at != 0 && stream->back_at < at)
         at = stream->back_at;
     return at;
 }

@@ -91,10 +91,13 @@ static void what_is_ahead_is_restored(void **state)
     (void)state;
     static const struct {
         int saved, held; /* truncations of the file */
-        uint64_t saved_offset, held_offset, expected;
+        uint64_t saved_offset, begin, held_offset, expected;
     } rows[] = {
-        {0, 0, 10, 20, 20}, {0, 0, 20, 10, 20}, {0, 1, 20, 10, 10},
-        {1, 0, 10, 20, 10}, {0, 5, 20, 0, 0},   {2, 2, 0, 7, 7},
+        {0, 0, 10, 0, 20, 20},  {0, 0, 20, 0, 10, 20},
+        {0, 1, 20, 0, 10, 10},  {1, 0, 10, 0, 20, 10},
+        {0, 5, 20, 0, 0, 0},    {2, 2, 0, 0, 7, 7},
+        {0, 0, 10, 10, 20, 20}, {0, 0, 10, 11, 20, 10} /* what is between is missing */,
+        {0, 1, 20, 9, 10, 20},  {0, 0, 0, 3, 9, 9},
     };
     for (size_t i = 0; i < ROWS(rows); i++) {
         char stream[] = "s", path[] = "/l/a.log";
@@ -122,12 +125,12 @@ static void what_is_ahead_is_restored(void **state)
         positions_set(positions, position, &mark);
         positions_release(positions, position);
         held.mark.offset = rows[i].held_offset;
-        assert_int_equal(positions_restore(positions, &held), 0);
+        assert_int_equal(positions_restore(positions, &held, rows[i].begin), 0);
         assert_true(positions_find(positions, stream, &held.id, &found));
         if (found.offset != rows[i].expected)
             fail_msg("row %zu: %ju", i, (uintmax_t)found.offset);
         held.id.ino++; /* one that was not saved at all */
-        assert_int_equal(positions_restore(positions, &held), 0);
+        assert_int_equal(positions_restore(positions, &held, 0), 0);
         assert_true(positions_find(positions, stream, &held.id, &found));
         assert_int_equal(found.offset, rows[i].held_offset);
         positions_close(&positions);
@@ -149,9 +152,9 @@ static void what_the_spool_knows_is_anyone_s_to_claim_and_wins_when_it_is_ahead(
         .stream = stream, .path = path, .id = {1, 10, 100}, .generation = 5, .mark = {.offset = 7}};
     struct mark found;
     bool there;
-    assert_int_equal(positions_restore(positions, &known), 0);
+    assert_int_equal(positions_restore(positions, &known, 0), 0);
     known.mark.offset = 6;
-    assert_int_equal(positions_restore(positions, &known), 0);
+    assert_int_equal(positions_restore(positions, &known, 0), 0);
     assert_true(positions_find(positions, "s", &known.id, &found));
     assert_int_equal(found.offset, 7);
     struct position *position = positions_claim(positions, "s", &known.id, "/l/a.log", 1, &there);

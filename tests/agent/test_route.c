@@ -173,12 +173,17 @@ static void nothing_new_is_on_disk_before_all_workers_have_saved_what_is_out(voi
 static void a_return_that_takes_too_long_is_given_up(void **state)
 {
     struct rig *rig = (struct rig *)*state;
-    uint64_t first = 0, second = 0;
+    uint64_t first = 0, second = 0, third = 0;
     route_look(rig->route, 0, AFTER);
     route_has_saved(rig->route, &rig->streams[0]);
     route_has_saved(rig->route, &rig->streams[1]);
     assert_int_equal(append(rig, false, 10, &first), SPOOL_APPENDED);
+    assert_int_equal(append(rig, false, 20, &second), SPOOL_APPENDED);
     assert_next(rig, &rig->streams[0], SPOOL_READ, first);
+    assert_next(rig, &rig->streams[0], SPOOL_READ, second);
+    assert_next(rig, &rig->streams[0], SPOOL_READ_END, 0);
+    assert_int_equal(route_way(rig->route), WAY_SPOOL); /* Kafka has not taken anything yet */
+    route_drained(rig->route, first);
     assert_next(rig, &rig->streams[0], SPOOL_READ_END, 0);
     assert_int_equal(route_way(rig->route), WAY_RETURNING);
     int64_t due = route_due_at(rig->route, INT64_MAX);
@@ -186,12 +191,32 @@ static void a_return_that_takes_too_long_is_given_up(void **state)
     assert_int_equal(route_way(rig->route), WAY_RETURNING);
     route_look(rig->route, INT64_MAX, due);
     assert_int_equal(route_way(rig->route), WAY_SPOOL);
-    assert_int_equal(append(rig, false, 20, &second), SPOOL_APPENDED);
-    assert_next(rig, &rig->streams[0], SPOOL_READ, second);
+    assert_next(rig, &rig->streams[0], SPOOL_READ_END, 0);
+    assert_int_equal(route_way(rig->route), WAY_SPOOL); /* nor since then */
+    assert_int_equal(append(rig, false, 30, &third), SPOOL_APPENDED);
+    assert_next(rig, &rig->streams[0], SPOOL_READ, third);
+    route_drained(rig->route, third);
     route_drained(rig->route, second);
-    route_drained(rig->route, first);
     assert_next(rig, &rig->streams[0], SPOOL_READ_END, 0);
     assert_int_equal(route_way(rig->route), WAY_DIRECT);
+}
+
+static void the_first_stream_is_one_that_has_not_to_go(void **state)
+{
+    struct rig *rig = (struct rig *)*state;
+    uint64_t first = 0;
+    route_look(rig->route, 0, AFTER);
+    route_has_saved(rig->route, &rig->streams[0]);
+    route_has_saved(rig->route, &rig->streams[1]);
+    assert_int_equal(append(rig, false, 10, &first), SPOOL_APPENDED);
+    route_retire(rig->route, &rig->streams[0]);
+    assert_next(rig, &rig->streams[0], SPOOL_READ_END, 0);
+    assert_next(rig, &rig->streams[1], SPOOL_READ, first);
+    route_put_back(rig->route);
+    route_retire(rig->route, &rig->streams[1]);
+    assert_next(rig, &rig->streams[1], SPOOL_READ_END, 0);
+    assert_next(rig, &rig->streams[0], SPOOL_READ, first);
+    route_drained(rig->route, first);
 }
 
 static void a_stream_that_goes_leaves_its_part_to_the_others(void **state)
@@ -202,7 +227,6 @@ static void a_stream_that_goes_leaves_its_part_to_the_others(void **state)
     route_has_saved(rig->route, &rig->streams[1]);
     route_leave(rig->route, &rig->streams[0]); /* had nothing out */
     assert_int_equal(route_way(rig->route), WAY_SPOOL);
-    assert_true(route_is_first(rig->route, &rig->streams[1]));
     assert_int_equal(append(rig, false, 10, &first), SPOOL_APPENDED);
     assert_next(rig, &rig->streams[1], SPOOL_READ, first);
     route_drained(rig->route, first);
@@ -242,6 +266,8 @@ int main(void)
             nothing_new_is_on_disk_before_all_workers_have_saved_what_is_out, rig_setup,
             rig_teardown),
         cmocka_unit_test_setup_teardown(a_return_that_takes_too_long_is_given_up, rig_setup,
+                                        rig_teardown),
+        cmocka_unit_test_setup_teardown(the_first_stream_is_one_that_has_not_to_go, rig_setup,
                                         rig_teardown),
         cmocka_unit_test_setup_teardown(a_stream_that_goes_leaves_its_part_to_the_others, rig_setup,
                                         rig_teardown),
