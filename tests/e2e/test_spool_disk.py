@@ -1,6 +1,7 @@
 """A spool on a disk that is full, was damaged, or must not be read by others."""
 import ctypes
 import ctypes.util
+import glob
 import os
 import random
 import re
@@ -101,7 +102,13 @@ def flip(path, at, bit):
         file.write(bytes([byte ^ 1 << bit]))
 
 
-def test_flipped_bits_cost_only_the_records_that_they_hit(broker, agents, spooled, topic, logs, report):
+def flip_somewhere(chance, path, first=0):
+    flip(path, chance.randrange(first, os.path.getsize(path)), chance.randrange(8))
+
+
+@pytest.fixture
+def flipped(spooled, report):
+    """An agent with bits flipped in its ack and in seven frames, of one of them in its header; and the lines of these, by path."""
     seed = int(os.environ.get('FAULTS_SEED') or random.randrange(10**9))
     report(f'FAULTS_SEED={seed}')
     chance = random.Random(seed)
@@ -111,23 +118,36 @@ def test_flipped_bits_cost_only_the_records_that_they_hit(broker, agents, spoole
     header, *hit = chance.sample([path for path in held if not ends & set(held[path])], 7)
     flip(header, chance.randrange(HEADER), chance.randrange(8))
     for path in hit:
-        flip(path, chance.randrange(HEADER, os.path.getsize(path)), chance.randrange(8))
-    for name in ('positions', 'spool/app/ack'):
-        path = os.path.join(agent.state, name)
-        if os.path.exists(path):
-            flip(path, chance.randrange(os.path.getsize(path)), chance.randrange(8))
+        flip_somewhere(chance, path, HEADER)
+    ack = os.path.join(agent.state, 'spool/app/ack')
+    if os.path.exists(ack):
+        flip_somewhere(chance, ack)
     assert run('spool', 'check', '--state', agent.state).returncode == 1
+    return agent, chance, held[header], [line for path in hit for line in held[path]]
+
+
+def test_flipped_bits_cost_only_the_records_that_they_hit(flipped, broker, topic, report):
+    agent, _, uncounted, counted = flipped
     account, messages = send_all(agent, broker, topic)
     result = compare({'a': COUNT, 'b': COUNT}, messages)
     counts = result.counts()
     assert [counts[k] for k in 'DOCX'] == [0] * 4, f'{result.text()}\n{result.details()}'
-    lost = sorted(oracle.line(src, seq) for src, seq in result.lost)
-    assert lost == sorted(line for path in [header, *hit] for line in held[path])
+    assert sorted(oracle.line(src, seq) for src, seq in result.lost) == sorted(uncounted + counted)
     # How many were in a frame of which the header is damaged, nobody knows.
-    assert account['discarded_spool_damaged'] == counts['L'] - len(held[header])
+    assert account['discarded_spool_damaged'] == counts['L'] - len(uncounted)
     log = agent.log_text()
     assert len(re.findall('is damaged at', log)) == len(re.findall(r'frames (\d+) to \1 are missing', log)) == 7
     report(f'{result.text()} in 7 frames, counted={account["discarded_spool_damaged"]}')
+
+
+def test_flipped_bits_in_spool_and_positions_lose_nothing_that_the_files_still_have(flipped, broker, topic, report):
+    agent, chance, *_ = flipped
+    for path in glob.glob(os.path.join(agent.state, 'positions*')):  # there may be no old one yet
+        flip_somewhere(chance, path)
+    _, messages = send_all(agent, broker, topic)
+    counts = compare({'a': COUNT, 'b': COUNT}, messages).counts()
+    assert [counts[k] for k in 'LCX'] == [0] * 3, counts
+    report(str(counts))
 
 
 def xxh3(data, seed):
