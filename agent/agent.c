@@ -167,6 +167,7 @@ static int open_parts(struct agent *agent, struct error *error)
                                    worker_take_spent, on_room, agent, error);
     if (agent->producer == NULL)
         return -1;
+    agent->waiting = producer_is_transactional(agent->producer);
     if (producer_embedded(agent->producer) != NULL)
         log_info("kafka", "embedded broker listening bootstrap=%s",
                  producer_embedded(agent->producer));
@@ -200,6 +201,39 @@ static int open_routes(struct agent *agent, struct error *error)
     return 0;
 }
 
+/* ---- exactly-once ---- */
+
+static void on_producer_state(void *arg, enum producer_state state)
+{
+    struct agent *agent = (struct agent *)arg;
+    if (state == PRODUCER_READY) {
+        agent->waiting = false;
+        if (!agent->draining)
+            agent_reload_begin(agent);
+        return;
+    }
+    log_error("main",
+              "another splashdam with the same agent.id sends to this Kafka and has fenced this one, "
+              "which ends: give each its own agent.id, or stop the other one id=%s exit=%d",
+              agent->config->agent.id, AGENT_EXIT_FENCED);
+    agent->fenced = true;
+    for (int i = 0; i < agent->n_workers; i++)
+        worker_stop_reading(agent->workers[i]);
+    ev_break(agent->loop, EVBREAK_ALL);
+}
+
+static int begin_producer(struct agent *agent, struct error *error)
+{
+    if (!agent->waiting)
+        return 0;
+    log_info("kafka", "delivery: exactly-once: files are read when Kafka told the positions in them "
+                      "topic=%s",
+             agent->config->kafka.positions);
+    if (producer_begin(agent->producer, agent->positions, on_producer_state, agent) == 0)
+        return 0;
+    return error_set(error, "cannot start a thread: %s", strerror(errno));
+}
+
 static int open_streams(struct agent *agent, struct error *error)
 {
     struct config *config = agent->config;
@@ -217,7 +251,7 @@ static int open_streams(struct agent *agent, struct error *error)
         agent->groups[agent->n_groups++] = group;
         if (agent->spool != NULL)
             stream_group_take_route(group, agent->routes[i]);
-        for (size_t w = 0; w < n_workers; w++)
+        for (size_t w = 0; !agent->waiting && w < n_workers; w++)
             if (worker_open(agent->workers[w], group->streams[w], error) == -1)
                 return -1;
     }
@@ -307,6 +341,8 @@ static int finish(struct agent *agent)
                  left, left);
     else
         log_info("main", "stopped, everything read is accounted for");
+    if (agent->fenced)
+        return AGENT_EXIT_FENCED;
     return saved == -1 ? 1 : 0;
 }
 
@@ -326,7 +362,7 @@ int agent_run(const char *config_file)
     block_signals(SIG_BLOCK);
     int status = 1;
     if (open_parts(&agent, &error) == -1 || open_streams(&agent, &error) == -1 ||
-        start_workers(&agent, &error) == -1) {
+        start_workers(&agent, &error) == -1 || begin_producer(&agent, &error) == -1) {
         log_error("main", "%s", error.text);
         for (int i = 0; i < agent.n_started; i++)
             worker_join(agent.workers[i]);

@@ -41,8 +41,13 @@ static uint64_t log_group(const struct stream_group *group, const char *what, ui
 
 uint64_t agent_log_account(const struct agent *agent, uint64_t *ret_spooled)
 {
-    uint64_t in_flight = 0;
+    uint64_t in_flight = 0, committed, aborted;
     *ret_spooled = 0;
+    if (producer_is_transactional(agent->producer)) {
+        producer_transactions(agent->producer, &committed, &aborted);
+        log_info("account", "transactions committed=%" PRIu64 " aborted=%" PRIu64, committed,
+                 aborted);
+    }
     for (size_t i = 0; i < agent->n_groups; i++)
         in_flight += log_group(agent->groups[i], "", ret_spooled);
     for (const struct stream_group *group = agent->removed; group != NULL; group = group->next)

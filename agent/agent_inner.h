@@ -36,6 +36,8 @@ struct agent {
     struct ev_timer drain_look;
     int64_t drain_end; /* ns, monotonic */
     bool draining;
+    bool waiting; /* exactly-once: until Kafka told the positions, no stream is read */
+    bool fenced;  /* exactly-once: another agent has this one's name */
 };
 
 /* agent_spool.c */
@@ -58,6 +60,8 @@ void agent_log_removed(const struct stream_group *group);
 /* agent_reload.c */
 /* SIGHUP: reads the configuration and gives it to the agent, or says why not. */
 void agent_reload(struct agent *agent);
+/* Exactly-once: Kafka told the positions, the streams' files may be found. */
+void agent_reload_begin(struct agent *agent);
 /* Needs the loop. Before workers run. -1 and *error. */
 int agent_reload_init(struct agent *agent, struct error *error);
 /* Ends what is under way. After the workers' threads. */

@@ -409,6 +409,14 @@ void agent_reload(struct agent *agent)
     struct reload *reload = agent->reload;
     if (agent->draining)
         return;
+    if (agent->waiting) {
+        log_info("reload", "waiting for Kafka to tell the positions: the configuration is read "
+                           "again after that; what Kafka is reached by needs a restart now");
+        notify_reloading();
+        notify("READY=1");
+        reload->again = true;
+        return;
+    }
     if (reload->state == RELOAD_NONE) {
         begin(reload);
         return;
@@ -419,6 +427,22 @@ void agent_reload(struct agent *agent)
 }
 
 /* ---- beginning and end ---- */
+
+void agent_reload_begin(struct agent *agent)
+{
+    struct reload *reload = agent->reload;
+    size_t n_workers = (size_t)agent->n_workers;
+    reload->plans = (struct plan *)calloc(n_workers, sizeof(struct plan));
+    reload->planned =
+        (struct stream **)calloc(agent->n_groups * n_workers, sizeof(struct stream *));
+    if (reload->plans == NULL || reload->planned == NULL) {
+        log_error("main", "out of memory");
+        exit(1); /* nothing was read yet */
+    }
+    reload->changes = (struct changes){.added = agent->n_groups};
+    reload->state = RELOAD_APPLYING;
+    send_plans(reload);
+}
 
 int agent_reload_init(struct agent *agent, struct error *error)
 {

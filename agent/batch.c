@@ -59,6 +59,10 @@ struct batch_private *batch_take(struct batch_pool *pool, struct slice host)
     batch->timed = batch->late = false;
     batch->messages = NULL;
     batch->extras = NULL;
+    batch->positions = NULL;
+    batch->n_positions = batch->sent_positions = batch->resent = batch->replaced = 0;
+    batch->has_suspects = false;
+    batch->stopped_by = 0;
     batch->n_read = 0;
     batch->cut_lines = batch->cut_bytes = 0;
     batch->joined = batch->limited = batch->decoded = 0;

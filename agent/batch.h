@@ -56,7 +56,12 @@ struct message {
     const char *payload, *key; /* in `out`; key NULL: none */
     struct topic *topic;
     uint32_t payload_len, key_len;
-    bool gone; /* the producer has it, or it was discarded */
+    bool gone;     /* the producer has it, or it was discarded */
+    /* In a transaction: */
+    bool alone;    /* it is on its way in a message set of its own */
+    bool suspect;  /* it, or another one of its message set, was refused */
+    bool refused;  /* it was, and is discarded: `fault` says why */
+    int16_t fault; /* why Kafka did not take it, librdkafka's code; 0: no reason */
 };
 
 /* What a message may have beside. */
@@ -83,6 +88,14 @@ struct batch_private {
     uint32_t next_send; /* messages before it are gone */
     struct message_extra *
         extras; /* in `out`, for each message; NULL: they have neither headers nor times of their own */
+    /* Exactly-once: its positions, sent with its messages; in `out`. NULL: it is not to be sent in a transaction. */
+    struct message *positions;
+    uint32_t n_positions;
+    uint32_t sent_positions;
+    uint32_t resent;   /* messages that were sent once more */
+    uint32_t replaced; /* times of messages */
+    bool has_suspects; /* among its messages */
+    int stopped_by;    /* why the client took no more: librdkafka's code; 0: to be tried again */
     size_t n_read; /* bytes of lines read into it */
     uint64_t cut_lines, cut_bytes;
     uint64_t joined,

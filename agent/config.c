@@ -32,7 +32,7 @@ struct config_private {
     size_t n_streams;
     struct stream_section *streams;
     struct config_agent agent;
-    struct kafka_section kafka;
+    struct config_kafka kafka;
     struct config_spool spool;
     char *file;
     char host[256];
@@ -270,7 +270,7 @@ static int fill_agent(struct loader *loader, const struct yaml_node *top)
 
 static int fill_kafka(struct loader *loader, const struct yaml_node *top)
 {
-    struct kafka_section *kafka = &loader->own->kafka;
+    struct config_kafka *kafka = &loader->own->kafka;
     const struct yaml_node *place = loader->kafka_key != NULL ? loader->kafka_key : top;
     if (fill_section(&kafka_section, kafka, loader->kafka, place, loader->error) == -1)
         return -1;
@@ -354,9 +354,10 @@ static int fill_config(struct config *config, struct loader *loader)
     config->host = own->host;
     config->agent = own->agent;
     config->agent_node = loader->agent;
+    config->kafka_node = loader->kafka;
     if (fill_kafka(loader, &top) == -1)
         return -1;
-    config->kafka = own->kafka.kafka;
+    config->kafka = own->kafka;
     if (fill_spool(loader, &top) == -1)
         return -1;
     config->spool = own->spool;

@@ -15,6 +15,7 @@ struct yaml_node; /* yaml.h */
 enum tail_start { START_BEGINNING = -1, START_END = -2 };
 enum tail_order { ORDER_FOUND, ORDER_OLDEST, ORDER_NEWEST };
 enum tail_watch { WATCH_AUTO, WATCH_INOTIFY, WATCH_POLL };
+enum kafka_delivery { DELIVERY_AT_LEAST_ONCE, DELIVERY_EXACTLY_ONCE };
 enum ship_encode { ENCODE_JSON, ENCODE_RAW };
 enum ship_timestamp { TIMESTAMP_RECORD, TIMESTAMP_READ };
 enum ship_max_age { MAX_AGE_AUTO = -1, MAX_AGE_OFF = -2 };
@@ -34,6 +35,9 @@ struct config_agent {
 struct config_kafka {
     struct option_list brokers; /* host:port, or the one word "embedded" */
     bool embedded;
+    int delivery;                 /* enum kafka_delivery */
+    const char *positions;        /* exactly-once: the topic of positions */
+    int64_t transaction;          /* exactly-once: ms that one is open, at most */
     struct option_map properties; /* librdkafka's, checked by producer_check_property() */
 };
 
@@ -111,6 +115,7 @@ struct config {
     struct config_agent agent;
     const struct yaml_node *agent_node; /* NULL: there is none */
     struct config_kafka kafka;
+    const struct yaml_node *kafka_node;
     struct config_spool spool;
     const struct yaml_node *spool_node; /* NULL: there is none */
     size_t n_streams;

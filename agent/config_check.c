@@ -174,17 +174,18 @@ static int check_property(const struct option_pair *pair, const struct yaml_node
     return yaml_error_at(error, key->file, key->line, key->column);
 }
 
-int config_check_kafka(struct kafka_section *section, const struct yaml_node *node,
-                       struct error *error)
+int config_check_kafka(struct config_kafka *kafka, const struct yaml_node *node, struct error *error)
 {
-    if (section->delivery == DELIVERY_EXACTLY_ONCE)
-        return yaml_error(yaml_get(node, "delivery"), error,
-                          "exactly-once is not in this version; at-least-once is");
-    if (check_brokers(&section->kafka, node, error) == -1)
+    if (!producer_topic_name_valid(slice_str(kafka->positions)))
+        return yaml_error(yaml_get(node, "positions"), error,
+                          "%s is no topic's name: it must be of 1 to 249 letters, digits, and . _ "
+                          "-, and not . or ..",
+                          quote_str(kafka->positions).text);
+    if (check_brokers(kafka, node, error) == -1)
         return -1;
     const struct yaml_node *properties = yaml_get(node, "properties");
-    for (size_t i = 0; i < section->kafka.properties.n; i++)
-        if (check_property(&section->kafka.properties.items[i], properties->keys[i],
+    for (size_t i = 0; i < kafka->properties.n; i++)
+        if (check_property(&kafka->properties.items[i], properties->keys[i],
                            properties->items[i], error) == -1)
             return -1;
     return 0;

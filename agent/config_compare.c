@@ -100,6 +100,21 @@ static const char *spool_difference(const struct config_spool *old, const struct
     return texts_equal(old->key_file, new->key_file) ? NULL : "key_file";
 }
 
+/* Records in flight belong to one way of delivery; and what the agent is called, and where its positions are, is what a
+ * transaction is known by. */
+static int check_delivery(const struct config *old, const struct config *new, struct error *error)
+{
+    if (old->kafka.delivery != new->kafka.delivery)
+        return needs_restart(new, new->kafka_node, "kafka", "delivery", error);
+    if (old->kafka.delivery != DELIVERY_EXACTLY_ONCE)
+        return 0;
+    if (!texts_equal(old->kafka.positions, new->kafka.positions))
+        return needs_restart(new, new->kafka_node, "kafka", "positions", error);
+    if (!texts_equal(old->agent.id, new->agent.id))
+        return needs_restart(new, new->agent_node, "agent", "id", error);
+    return 0;
+}
+
 int config_check_reload(const struct config *old, const struct config *new, struct error *error)
 {
     const char *key = NULL;
@@ -114,5 +129,7 @@ int config_check_reload(const struct config *old, const struct config *new, stru
     key = spool_difference(&old->spool, &new->spool);
     if (key != NULL)
         return needs_restart(new, new->spool_node, "spool", key, error);
+    if (check_delivery(old, new, error) == -1)
+        return -1;
     return check_partitioners(old, new, error);
 }

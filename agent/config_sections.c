@@ -156,7 +156,7 @@ const struct section agent_section = {
 static const struct option kafka_options[] = {
     {.name = "brokers",
      .type = OPTION_LIST,
-     .offset = offsetof(struct kafka_section, kafka.brokers),
+     .offset = offsetof(struct config_kafka, brokers),
      .help = "Brokers to begin with, each `host:port`: a list, or one text with commas. The word "
              "`embedded` is a "
              "broker within the agent that keeps nothing: for trying things out.",
@@ -165,15 +165,30 @@ static const struct option kafka_options[] = {
      .max = INT64_MAX},
     {.name = "delivery",
      .type = OPTION_CHOICE,
-     .offset = offsetof(struct kafka_section, delivery),
+     .offset = offsetof(struct config_kafka, delivery),
      .fallback = "at-least-once",
      .help = "`at-least-once`: every line arrives; after a crash some may arrive twice. "
-             "`exactly-once` is not in "
-             "this version.",
+             "`exactly-once`: records and positions go to Kafka in one transaction, so a consumer "
+             "with isolation.level=read_committed sees every line once; "
+             "[exactly-once.md](exactly-once.md).",
      .choices = deliveries},
+    {.name = "positions",
+     .type = OPTION_STRING,
+     .offset = offsetof(struct config_kafka, positions),
+     .fallback = "splashdam.positions",
+     .help = "With `exactly-once`: the topic of the positions in files. It is made when it is "
+             "missing, compacted."},
+    {.name = "transaction",
+     .type = OPTION_TIME,
+     .offset = offsetof(struct config_kafka, transaction),
+     .fallback = "1s",
+     .help = "With `exactly-once`: how long a transaction is open at most. It ends sooner when "
+             "nothing more is to be sent. Consumers see its records when it ended.",
+     .min = 10,
+     .max = 60 * SECONDS},
     {.name = "properties",
      .type = OPTION_MAP,
-     .offset = offsetof(struct kafka_section, kafka.properties),
+     .offset = offsetof(struct config_kafka, properties),
      .help = "Any property of librdkafka's producer, TLS and SASL included. Those that the agent's "
              "promises rest on "
              "can't be set."},

@@ -12,13 +12,6 @@
 #define SECONDS INT64_C(1000)
 #define DAYS    (86400 * SECONDS)
 
-struct kafka_section {
-    struct config_kafka kafka;
-    int delivery;
-};
-
-enum kafka_delivery { DELIVERY_AT_LEAST_ONCE, DELIVERY_EXACTLY_ONCE };
-
 struct ship_section {
     struct config_ship ship;
     int partitioner; /* index into ship_partitioners */
@@ -58,7 +51,7 @@ const struct yaml_node *config_item_node(const struct yaml_node *section, const 
 int config_check_absolute(const char *path, const struct yaml_node *node, const char *name,
                           struct error *error);
 /* Splits "a:1,b:2" into items, checks them, and sets kafka->embedded. */
-int config_check_kafka(struct kafka_section *section, const struct yaml_node *node,
+int config_check_kafka(struct config_kafka *kafka, const struct yaml_node *node,
                        struct error *error);
 int config_check_agent(struct config_agent *agent, const struct yaml_node *node,
                        struct error *error);

@@ -1,7 +1,7 @@
 #include "agent/positions.h"
 
 #include "agent/log.h"
-#include "agent/positions_text.h"
+#include "agent/positions_inner.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,31 +20,6 @@
 #define BYTE_ORDER_MARK  3  /* bytes at a text's start that may be no line's, at most */
 #define RENEWALS_UNSAVED 64 /* truncations of a file between two saves that are looked for */
 #define FILE_MAX         ((off_t)1 << 30) /* a positions file is never that large */
-
-struct save_job {
-    struct flush_job job;
-    char *text; /* the job frees it */
-    size_t len;
-    int folder;
-    atomic_bool failed;
-    struct log_limit complaint; /* the flusher's */
-};
-
-struct positions {
-    pthread_mutex_t lock;
-    struct position_list list;
-    void *index; /* tsearch(3) tree by stream and identity */
-    uint64_t next_sequence;
-    uint64_t agent; /* its name's hash */
-    bool dirty;
-    positions_changed_fn *changed;
-    void *changed_arg;
-    bool damaged;
-    int folder;
-    int lock_fd;
-    struct flusher *flusher;
-    struct save_job save;
-};
 
 static int compare(const void *left, const void *right)
 {
@@ -236,6 +211,7 @@ struct positions *positions_open(const char *folder, struct flusher *flusher, st
         return NULL;
     }
     pthread_mutex_init(&positions->lock, NULL);
+    positions->last_news = &positions->news;
     positions->folder = positions->lock_fd = -1;
     positions->flusher = flusher;
     if (make_folder(folder, error) == -1 || lock_folder(positions, folder, error) == -1 ||
@@ -264,6 +240,7 @@ void positions_close(struct positions **positions_ptr)
         flusher_wait(positions->flusher);
     tdestroy(positions->index, keep_node);
     position_list_free(&positions->list);
+    position_news_free(positions->news);
     free(positions->save.text);
     if (positions->lock_fd != -1)
         close(positions->lock_fd);
@@ -286,7 +263,7 @@ bool positions_damaged(const struct positions *positions)
 
 /* ---- entries ---- */
 
-static void set_dirty(struct positions *positions)
+void positions_set_dirty(struct positions *positions)
 {
     if (!positions->dirty && positions->changed != NULL)
         positions->changed(positions->changed_arg);
@@ -306,12 +283,12 @@ static uint64_t first_generation(const struct positions *positions, const struct
     return XXH3_64bits(what, sizeof(what));
 }
 
-static uint64_t generation_after(uint64_t generation)
+uint64_t positions_generation_after(uint64_t generation)
 {
     return XXH3_64bits(&generation, sizeof(generation));
 }
 
-static struct position *entry_new(struct positions *positions, const char *stream,
+struct position *positions_entry_new(struct positions *positions, const char *stream,
                                   const struct identity *id, const char *path)
 {
     struct position *p = (struct position *)calloc(1, sizeof(*p));
@@ -333,12 +310,12 @@ static struct position *entry_new(struct positions *positions, const char *strea
         return NULL;
     }
     positions->next_sequence++;
-    set_dirty(positions);
+    positions_set_dirty(positions);
     return p;
 }
 
 /* Under the lock. */
-static struct position *find(struct positions *positions, const char *stream,
+struct position *positions_entry_find(struct positions *positions, const char *stream,
                              const struct identity *id)
 {
     union { /* only compared, never written */
@@ -354,7 +331,7 @@ bool positions_find(struct positions *positions, const char *stream, const struc
                     struct mark *ret_mark)
 {
     pthread_mutex_lock(&positions->lock);
-    const struct position *p = find(positions, stream, id);
+    const struct position *p = positions_entry_find(positions, stream, id);
     if (p != NULL)
         *ret_mark = p->mark;
     pthread_mutex_unlock(&positions->lock);
@@ -366,14 +343,14 @@ struct position *positions_claim(struct positions *positions, const char *stream
                                  bool *ret_known)
 {
     pthread_mutex_lock(&positions->lock);
-    struct position *p = find(positions, stream, id);
+    struct position *p = positions_entry_find(positions, stream, id);
     errno = 0;
     *ret_known = p != NULL;
     if (p != NULL) {
         if (p->owner != -1)
             p = NULL;
     } else {
-        p = entry_new(positions, stream, id, path);
+        p = positions_entry_new(positions, stream, id, path);
         if (p == NULL)
             errno = ENOMEM;
     }
@@ -387,7 +364,7 @@ struct position *positions_claim(struct positions *positions, const char *stream
 static bool is_later(uint64_t generation, uint64_t than)
 {
     for (int i = 0; i < RENEWALS_UNSAVED; i++) {
-        than = generation_after(than);
+        than = positions_generation_after(than);
         if (than == generation)
             return true;
     }
@@ -398,10 +375,10 @@ int positions_restore(struct positions *positions, const struct position *known,
 {
     int result = 0;
     pthread_mutex_lock(&positions->lock);
-    struct position *p = find(positions, known->stream, &known->id);
+    struct position *p = positions_entry_find(positions, known->stream, &known->id);
     const bool starts = begin <= BYTE_ORDER_MARK; /* of the text */
     if (p == NULL && starts) {
-        p = entry_new(positions, known->stream, &known->id, known->path);
+        p = positions_entry_new(positions, known->stream, &known->id, known->path);
         result = p == NULL ? -1 : 0;
         if (p != NULL)
             p->generation = known->generation;
@@ -414,7 +391,7 @@ int positions_restore(struct positions *positions, const struct position *known,
         (p != NULL && p->mark.offset == 0 && starts && p->generation == known->generation)) {
         p->generation = known->generation;
         p->mark = known->mark;
-        set_dirty(positions);
+        positions_set_dirty(positions);
     }
     pthread_mutex_unlock(&positions->lock);
     return result;
@@ -435,7 +412,7 @@ int positions_rename(struct positions *positions, struct position *position, con
     pthread_mutex_lock(&positions->lock);
     free(position->path);
     position->path = copy;
-    set_dirty(positions);
+    positions_set_dirty(positions);
     pthread_mutex_unlock(&positions->lock);
     return 0;
 }
@@ -444,7 +421,7 @@ void positions_note_copy(struct positions *positions, struct position *position,
 {
     pthread_mutex_lock(&positions->lock);
     position->copied = birth;
-    set_dirty(positions);
+    positions_set_dirty(positions);
     pthread_mutex_unlock(&positions->lock);
 }
 
@@ -452,16 +429,16 @@ void positions_set(struct positions *positions, struct position *position, const
 {
     pthread_mutex_lock(&positions->lock);
     position->mark = *mark;
-    set_dirty(positions);
+    positions_set_dirty(positions);
     pthread_mutex_unlock(&positions->lock);
 }
 
 void positions_renew(struct positions *positions, struct position *position)
 {
     pthread_mutex_lock(&positions->lock);
-    position->generation = generation_after(position->generation);
-    position->mark = (struct mark){0};
-    set_dirty(positions);
+    position->generation = positions_generation_after(position->generation);
+    position->mark = position->sent = (struct mark){0};
+    positions_set_dirty(positions);
     pthread_mutex_unlock(&positions->lock);
 }
 
@@ -469,13 +446,14 @@ static void entry_free(struct positions *positions, struct position *position)
 {
     tdelete(position, &positions->index, compare);
     position_list_remove(&positions->list, position);
-    set_dirty(positions);
+    positions_set_dirty(positions);
     position_free(position);
 }
 
 void positions_forget(struct positions *positions, struct position **position_ptr)
 {
     pthread_mutex_lock(&positions->lock);
+    positions_add_news(positions, *position_ptr);
     entry_free(positions, *position_ptr);
     pthread_mutex_unlock(&positions->lock);
     *position_ptr = NULL;
@@ -487,7 +465,7 @@ struct position *positions_split(struct positions *positions, struct position *p
     const struct identity log = position->id;
     struct position *fresh = NULL;
     pthread_mutex_lock(&positions->lock);
-    struct position *stale = find(positions, position->stream, copy);
+    struct position *stale = positions_entry_find(positions, position->stream, copy);
     if (stale != NULL && stale->owner == -1)
         entry_free(positions, stale);
     else if (stale != NULL)
@@ -495,14 +473,15 @@ struct position *positions_split(struct positions *positions, struct position *p
     tdelete(position, &positions->index, compare);
     position->id = *copy;
     if (tsearch(position, &positions->index, compare) == NULL ||
-        (fresh = entry_new(positions, position->stream, &log, position->path)) == NULL) {
+        (fresh = positions_entry_new(positions, position->stream, &log, position->path)) == NULL) {
         tdelete(position, &positions->index, compare);
         position->id = log; /* room for its node was there a moment ago */
         tsearch(position, &positions->index, compare);
         goto out;
     }
+    positions_add_news(positions, position);
     fresh->owner = position->owner;
-    fresh->generation = generation_after(position->generation);
+    fresh->generation = positions_generation_after(position->generation);
     fresh->copied = copied;
     position->copied = 0;
 out:

@@ -70,6 +70,7 @@ struct position {
     uint64_t sequence; /* the higher the later it was found: the order of a log's generations */
     uint64_t generation; /* of the text: stays when it goes on in a copy, is another one after a truncation */
     struct mark mark;
+    struct mark sent; /* exactly-once: the one behind all that is on its way; the owner's */
     int owner;      /* index of the worker that has claimed it, or -1 */
     uint32_t place; /* in the list of all: position_list_add(), position_list_remove() */
 };
@@ -114,6 +115,30 @@ struct position *positions_split(struct positions *positions, struct position *p
 void positions_note_copy(struct positions *positions, struct position *position, int64_t birth);
 /* The generation is gone and finished. */
 void positions_forget(struct positions *positions, struct position **position);
+
+/* ---- exactly-once ---- */
+
+/* From now on changes that no batch tells Kafka of are kept until they were taken. Before anything is claimed. */
+void positions_keep_news(struct positions *positions);
+/* What is told in no batch's own ranges: a generation that was forgotten, or that has another identity now. */
+struct position_news {
+    char *stream;
+    struct identity id;
+    int worker;
+    char *text; /* positions_format() of the entry as it is when all that was sent is delivered; NULL: forgotten */
+    size_t len;
+    struct position_news *next;
+};
+/* Those of a worker's stream, in their order; free with position_news_free(). */
+struct position_news *positions_take_news(struct positions *positions, const char *stream,
+                                          int worker);
+/* They could not be told: before all others. */
+void positions_return_news(struct positions *positions, struct position_news *news);
+void position_news_free(struct position_news *news);
+/* An entry as Kafka has it, while nobody has claimed it. It takes the place of the one here, but not of one that is ahead: of the
+ * same generation with a higher offset (the spool has what is between, or delivery was at-least-once meanwhile), or of a later
+ * generation (the file was truncated and nothing of it sent yet). -1: no memory. */
+int positions_adopt(struct positions *positions, const struct position *from);
 
 /* Calls `each` for every entry of the stream that nobody has claimed, under the lock: `each` calls nothing of this
  * file. */

@@ -134,6 +134,10 @@ static void discard_at_once(struct batch_private *batch, struct message *message
 {
     struct stats *stats = &batch->stream->stats;
     message->gone = true;
+    message->fault = (int16_t)code;
+    message->refused = true;
+    if (batch->positions != NULL)
+        return; /* it is counted with the batch's other messages */
     stats_begin(stats);
     stats_add(stats, producer_discard_stat(code), 1);
     stats_add(stats, STAT_settled, 1);
@@ -171,12 +175,13 @@ static void *unconst(const char *ptr)
 }
 
 /* The next messages of one topic, from next_send on; *ret_end is one past the last that was looked at. */
-static int gather(struct batch_private *batch, rd_kafka_message_t *messages, struct message **taken,
-                  uint32_t *ret_end, struct topic **ret_topic)
+static int gather(struct batch_private *batch, uint32_t end, rd_kafka_message_t *messages,
+                  struct message **taken, uint32_t *ret_end, struct topic **ret_topic)
 {
+    const bool in_transaction = batch->positions != NULL;
     int n = 0;
     uint32_t i = batch->next_send;
-    for (; i < batch->n_messages && n < SEND_AT_ONCE; i++) {
+    for (; i < end && n < SEND_AT_ONCE; i++) {
         struct message *message = &batch->messages[i];
         if (message->gone)
             continue;
@@ -188,7 +193,7 @@ static int gather(struct batch_private *batch, rd_kafka_message_t *messages, str
                                            .len = message->payload_len,
                                            .key = unconst(message->key),
                                            .key_len = message->key_len,
-                                           ._private = batch};
+                                           ._private = in_transaction ? (void *)message : batch};
         taken[n++] = message;
     }
     *ret_end = i;
@@ -205,19 +210,21 @@ static bool take_results(struct batch_private *batch, rd_kafka_message_t *messag
             taken[i]->gone = true;
         else if (producer_is_records_fault(messages[i].err))
             discard_at_once(batch, taken[i], messages[i].err);
-        else
+        else {
             all = false; /* queue full, fatal, no such topic: later */
+            batch->stopped_by = messages[i].err;
+        }
     }
     return all;
 }
 
-static bool send_some(struct batch_private *batch)
+static bool send_some(struct batch_private *batch, uint32_t most)
 {
     rd_kafka_message_t messages[SEND_AT_ONCE];
     struct message *taken[SEND_AT_ONCE];
     struct topic *topic = NULL;
     uint32_t end;
-    int n = gather(batch, messages, taken, &end, &topic);
+    int n = gather(batch, most, messages, taken, &end, &topic);
     if (n > 0 && rd_kafka_produce_batch(topic->handle, RD_KAFKA_PARTITION_UA, 0, messages, n) != n &&
         !take_results(batch, messages, taken, n))
         return false;
@@ -254,7 +261,7 @@ static int64_t time_of(const struct batch_private *batch, const struct message *
 
 /* `extra` NULL: none. */
 static rd_kafka_resp_err_t send_one(struct producer *producer, struct batch_private *batch,
-                                    const struct message *message, struct message_extra *extra,
+                                    struct message *message, struct message_extra *extra,
                                     bool *ret_replaced)
 {
     const int64_t time = time_of(batch, message, extra, ret_replaced);
@@ -269,7 +276,8 @@ static rd_kafka_resp_err_t send_one(struct producer *producer, struct batch_priv
                                    .key_len = message->key_len,
                                    .time = time,
                                    .batch = batch,
-                                   .extra = extra};
+                                   .extra = extra,
+                                   .message = batch->positions == NULL ? NULL : message};
     rd_kafka_resp_err_t code = producer_produce(producer->client, &what, false);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR && extra != NULL)
         extra->time = own;
@@ -282,6 +290,7 @@ static bool try_one(struct producer *producer, struct batch_private *batch, stru
     struct message_extra *extra =
         batch->extras == NULL ? NULL : &batch->extras[message - batch->messages];
     bool replaced;
+    batch->stopped_by = RD_KAFKA_RESP_ERR_NO_ERROR;
     if (batch->timed && !producer_limits_known(producer, message->topic))
         return false;
     rd_kafka_resp_err_t code = send_one(producer, batch, message, extra, &replaced);
@@ -289,9 +298,13 @@ static bool try_one(struct producer *producer, struct batch_private *batch, stru
         message->gone = true;
     else if (producer_is_records_fault(code))
         discard_at_once(batch, message, code);
-    else
+    else {
+        batch->stopped_by = code;
         return false; /* queue full, fatal, no such topic */
-    if (replaced) {
+    }
+    if (replaced && batch->positions != NULL) {
+        batch->replaced++;
+    } else if (replaced) {
         stats_begin(&batch->stream->stats);
         stats_add(&batch->stream->stats, STAT_time_replaced, 1);
         stats_end(&batch->stream->stats);
@@ -299,9 +312,9 @@ static bool try_one(struct producer *producer, struct batch_private *batch, stru
     return true;
 }
 
-static bool send_each(struct producer *producer, struct batch_private *batch)
+static bool send_each(struct producer *producer, struct batch_private *batch, uint32_t end)
 {
-    for (; batch->next_send < batch->n_messages; batch->next_send++) {
+    for (; batch->next_send < end; batch->next_send++) {
         struct message *message = &batch->messages[batch->next_send];
         if (!message->gone && !try_one(producer, batch, message))
             return false;
@@ -309,15 +322,24 @@ static bool send_each(struct producer *producer, struct batch_private *batch)
     return true;
 }
 
-bool producer_send(struct producer *producer, struct batch_private *batch)
+bool producer_send_messages(struct producer *producer, struct batch_private *batch, uint32_t end)
 {
     bool each = batch->extras != NULL || batch->late;
+    return each ? send_each(producer, batch, end) : send_some(batch, end);
+}
+
+bool producer_send(struct producer *producer, struct batch_private *batch)
+{
     bool sent = true;
+    if (batch->positions != NULL) {
+        transactions_take(producer->transactions, batch);
+        return true;
+    }
     pthread_rwlock_rdlock(&producer->lock);
     while (sent && batch->next_send < batch->n_messages)
         sent = producer->open &&
                atomic_load_explicit(&batch->stream->held, memory_order_acquire) == 0 &&
-               (each ? send_each(producer, batch) : send_some(batch));
+               producer_send_messages(producer, batch, batch->n_messages);
     pthread_rwlock_unlock(&producer->lock);
     batch->late |= !sent;
     return sent;
@@ -343,7 +365,10 @@ struct producer *producer_new(const struct config *config, struct ev_loop *loop,
     producer_report_init(producer);
     producer_limits_init(producer);
     pthread_rwlock_init(&producer->lock, NULL);
-    if (producer_set_brokers(producer, config, error) == -1 || producer_renew(producer, error) == -1)
+    if (producer_set_brokers(producer, config, error) == -1 ||
+        producer_renew(producer, error) == -1 ||
+        (config->kafka.delivery == DELIVERY_EXACTLY_ONCE &&
+         transactions_start(producer, error) == -1))
         producer_free(&producer);
     return producer;
 }
@@ -353,6 +378,7 @@ void producer_free(struct producer **producer_ptr)
     struct producer *producer = *producer_ptr;
     if (producer == NULL)
         return;
+    transactions_free(producer);
     producer_report_fini(producer);
     producer_limits_fini(producer);
     while (producer->topics != NULL) {

@@ -4,6 +4,7 @@
 #include "agent/producer.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -27,12 +28,43 @@ static const struct {
     {"socket.keepalive.enable", "true"},
 };
 
+#define TRANSACTION_TIMEOUT "60000" /* ms */
+
 static int conf_set(rd_kafka_conf_t *conf, const char *name, const char *value, struct error *error)
 {
     char text[300];
     if (rd_kafka_conf_set(conf, name, value, text, sizeof(text)) == RD_KAFKA_CONF_OK)
         return 0;
     return error_set(error, "kafka.properties: %s: %s", name, text);
+}
+
+/* What a transaction did not deliver in its time is sent again in the next one: message.timeout.ms may not be longer. A commit
+ * tells of all that was delivered; only failures are reported one by one. */
+static int conf_transactional(rd_kafka_conf_t *conf, const struct config *config, struct error *error)
+{
+    char id[128];
+    snprintf(id, sizeof(id), "splashdam-%s", config->agent.id);
+    return conf_set(conf, "message.timeout.ms", TRANSACTION_TIMEOUT, error) == -1 ||
+                   conf_set(conf, "transaction.timeout.ms", TRANSACTION_TIMEOUT, error) == -1 ||
+                   conf_set(conf, "transactional.id", id, error) == -1 ||
+                   conf_set(conf, "delivery.report.only.error", "true", error) == -1
+               ? -1
+               : 0;
+}
+
+/* Of two properties that have to fit each other, one may be set alone. */
+static int conf_fit_timeouts(rd_kafka_conf_t *conf, const struct config *config, struct error *error)
+{
+    const char *longest = NULL;
+    for (size_t i = 0; i < config->kafka.properties.n; i++) {
+        const struct option_pair *pair = &config->kafka.properties.items[i];
+        if (strcmp(pair->key, "message.timeout.ms") == 0 ||
+            strcmp(pair->key, "delivery.timeout.ms") == 0)
+            return 0;
+        if (strcmp(pair->key, "transaction.timeout.ms") == 0)
+            longest = pair->value;
+    }
+    return longest == NULL ? 0 : conf_set(conf, "message.timeout.ms", longest, error);
 }
 
 /* brokers NULL: none. */
@@ -42,6 +74,8 @@ static int conf_fill(rd_kafka_conf_t *conf, const struct config *config, const c
     for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]); i++)
         if (conf_set(conf, defaults[i].name, defaults[i].value, error) == -1)
             return -1;
+    if (config->kafka.delivery == DELIVERY_EXACTLY_ONCE && conf_transactional(conf, config, error) == -1)
+        return -1;
     if (conf_set(conf, "client.id", config->agent.id, error) == -1)
         return -1;
     for (size_t i = 0; i < config->kafka.properties.n; i++) {
@@ -49,6 +83,9 @@ static int conf_fill(rd_kafka_conf_t *conf, const struct config *config, const c
         if (conf_set(conf, pair->key, pair->value, error) == -1)
             return -1;
     }
+    if (config->kafka.delivery == DELIVERY_EXACTLY_ONCE &&
+        conf_fit_timeouts(conf, config, error) == -1)
+        return -1;
     if (alone && conf_set(conf, "batch.num.messages", "1", error) == -1)
         return -1;
     if (conf_set(conf, "log.queue", "true", error) == -1)
@@ -132,7 +169,10 @@ static void take_event(struct client *client, rd_kafka_event_t *event)
     switch (rd_kafka_event_type(event)) {
     case RD_KAFKA_EVENT_DR:
         while ((message = rd_kafka_event_message_next(event)) != NULL)
-            producer_reported(client, message);
+            if (client->transactional)
+                transactions_reported(client, message);
+            else
+                producer_reported(client, message);
         producer_spent(client, event);
         return;
     case RD_KAFKA_EVENT_ERROR:
@@ -172,6 +212,7 @@ struct client *client_new(struct producer *producer, const struct config *config
     }
     client->producer = producer;
     client->alone = alone;
+    client->transactional = config->kafka.delivery == DELIVERY_EXACTLY_ONCE;
     client->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (client->wake == -1) {
         error_set(error, "eventfd: %s", strerror(errno));

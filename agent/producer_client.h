@@ -17,6 +17,7 @@ struct client {
     int wake;                /* eventfd that librdkafka writes when the queue becomes non-empty */
     struct ev_io watcher;
     bool alone;          /* one message a message set: for records that may have spoilt theirs */
+    bool transactional;  /* begins, commits and aborts are the transactions' thread's */
     bool dying;          /* a fatal error: purged, waiting for its last reports */
     atomic_uint n_spent; /* reports that are on their way to being freed */
     struct client *next; /* of the dying ones */
@@ -24,6 +25,7 @@ struct client {
 
 /* What the producer does with what a client's queue brings; called in the main thread. */
 void producer_reported(struct client *client, const rd_kafka_message_t *message);
+void transactions_reported(struct client *client, const rd_kafka_message_t *message);
 void producer_failed(struct client *client, rd_kafka_resp_err_t code, const char *text);
 /* The event is its own from here on. */
 void producer_spent(struct client *client, rd_kafka_event_t *event);

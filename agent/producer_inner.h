@@ -13,6 +13,7 @@
 #define COMPLAINTS    16 /* error codes of which repetitions are kept apart */
 
 struct kafka_embedded;
+struct transactions;
 
 /* Which times Kafka keeps in a topic, as it was told: producer_limits.c. */
 struct topic_limits {
@@ -43,6 +44,7 @@ struct producing {
     int64_t time; /* ms since 1970; 0: when it is sent */
     struct batch_private *batch;
     struct message_extra *extra; /* NULL: it has no headers */
+    struct message *message;     /* in a transaction; else NULL */
 };
 
 /* A message to send again. */
@@ -62,6 +64,7 @@ struct producer {
     producer_room_fn *room;
     void *room_arg;
     struct kafka_embedded *embedded;
+    struct transactions *transactions; /* NULL: at-least-once */
     char *brokers;
 
     pthread_rwlock_t lock; /* read: to send; write: to change client, topics or open */
@@ -99,6 +102,9 @@ struct producer {
 /* producer.c */
 struct topic *producer_topic_find(struct producer *producer, struct slice name);
 void producer_settle(struct producer *producer, struct batch_private *batch, unsigned n);
+/* Gives the client some of the batch's messages, from next_send on and before `end`, the lock held to read. False: it takes no more, stopped_by
+ * says why. */
+bool producer_send_messages(struct producer *producer, struct batch_private *batch, uint32_t end);
 bool producer_is_records_fault(rd_kafka_resp_err_t code);
 enum stat_id producer_discard_stat(rd_kafka_resp_err_t code); /* of such a fault */
 /* A handle of the present client. -1 and *error. */
@@ -111,6 +117,8 @@ int producer_set_brokers(struct producer *producer, const struct config *config,
                          struct error *error);
 /* Makes the client that workers send to. -1 and *error. */
 int producer_renew(struct producer *producer, struct error *error);
+/* The present one is freed with all it has; topics have no handles then. */
+void producer_drop_client(struct producer *producer);
 /* Goes on with a new client when the old one has nothing any more. May free clients. */
 void producer_renew_when_due(struct producer *producer);
 
@@ -129,6 +137,19 @@ void producer_limits_fini(struct producer *producer);
 bool producer_limits_known(struct producer *producer, struct topic *topic);
 /* What was asked for is asked once more: there is another client. */
 void producer_limits_ask_again(struct producer *producer);
+
+/* producer_transaction.c */
+/* A thread that has the client and what workers send. -1 and *error. */
+int transactions_start(struct producer *producer, struct error *error);
+/* Ends the thread; what is not committed is aborted if that can be done soon. */
+void transactions_free(struct producer *producer);
+/* Any worker: the batch is the thread's until it is finished. */
+void transactions_take(struct transactions *transactions, struct batch_private *batch);
+/* Any thread: there may be something to do. */
+void transactions_wake(struct transactions *transactions);
+/* The main thread: another configuration, and with `renew` another client. */
+void transactions_configure(struct transactions *transactions, const struct config *config,
+                            bool renew);
 
 /* producer_report.c */
 void producer_report_init(struct producer *producer);

@@ -5,6 +5,7 @@
 /* A message's opaque is its batch, or what the batch has of it; both are aligned, so the lowest bits say more. */
 #define OPAQUE_AGAIN ((uintptr_t)1) /* another try */
 #define OPAQUE_EXTRA ((uintptr_t)2) /* a struct message_extra */
+/* In a transaction it is a struct message, always. */
 
 /* NULL: there are none. */
 static rd_kafka_headers_t *headers_of(struct slice headers)
@@ -28,6 +29,8 @@ rd_kafka_resp_err_t producer_produce(struct client *client, const struct produci
         what->extra == NULL ? (uintptr_t)what->batch : (uintptr_t)what->extra | OPAQUE_EXTRA;
     rd_kafka_headers_t *headers = what->extra == NULL ? NULL : headers_of(what->extra->headers);
     opaque |= again ? OPAQUE_AGAIN : 0;
+    if (what->message != NULL)
+        opaque = (uintptr_t)what->message;
     rd_kafka_resp_err_t code = rd_kafka_producev(
         client->rk, RD_KAFKA_V_RKT(what->topic), RD_KAFKA_V_PARTITION(what->partition),
         RD_KAFKA_V_VALUE(what->payload, what->payload_len),

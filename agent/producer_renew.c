@@ -44,6 +44,21 @@ int producer_set_brokers(struct producer *producer, const struct config *config,
     return 0;
 }
 
+void producer_drop_client(struct producer *producer)
+{
+    pthread_rwlock_wrlock(&producer->lock);
+    struct client *client = producer->client;
+    producer->open = false;
+    producer->client = NULL;
+    for (struct topic *topic = producer->topics; topic != NULL; topic = topic->next) {
+        if (topic->handle != NULL)
+            rd_kafka_topic_destroy(topic->handle);
+        topic->handle = NULL;
+    }
+    pthread_rwlock_unlock(&producer->lock);
+    client_free(&client, producer->loop);
+}
+
 int producer_renew(struct producer *producer, struct error *error)
 {
     struct client *client =
@@ -105,7 +120,9 @@ void producer_failed(struct client *client, rd_kafka_resp_err_t code, const char
     if (client->dying)
         return;
     rd_kafka_resp_err_t cause = rd_kafka_fatal_error(client->rk, fatal, sizeof(fatal));
-    if (cause != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    if (cause != RD_KAFKA_RESP_ERR_NO_ERROR && client->transactional) {
+        transactions_wake(producer->transactions); /* it asks for another client, or ends */
+    } else if (cause != RD_KAFKA_RESP_ERR_NO_ERROR) {
         log_error("kafka",
                   "the producer failed: %s: %s; a new one is made and sends what was not "
                   "acknowledged again",
@@ -191,6 +208,10 @@ int producer_reconfigure(struct producer *producer, const struct config *config,
     if (!same && producer_set_brokers(producer, config, error) == -1)
         return -1;
     producer->config = config;
+    if (producer->transactions != NULL) {
+        transactions_configure(producer->transactions, config, !same);
+        return 0;
+    }
     if (same || producer->client == NULL)
         return 0; /* NULL: one is about to be made */
     log_info("kafka", "the configuration changed: a new producer is made when the old one has "

@@ -51,6 +51,10 @@ struct stream {
     struct stream *successor; /* takes its place then */
     struct stream *next_gone;
 
+    /* The transactions' thread's: */
+    int64_t held_until; /* ns, monotonic: nothing of it is sent before */
+    int64_t held_for;   /* ns; 0: its last transaction was committed */
+
     atomic_uint held; /* deliveries that the main thread has to try again first: nothing new meanwhile */
 };
 

@@ -85,12 +85,15 @@ static int build(struct worker *worker, struct batch_private *batch, uint64_t *r
     }
     if (chain_run(stream->chain, &batch->b) == -1)
         return -1;
-    return ship_prepare(worker->producer, batch, ret_discarded, ret_replaced);
+    if (ship_prepare(worker->producer, batch, ret_discarded, ret_replaced) == -1)
+        return -1;
+    return producer_add_positions(worker->producer, batch, worker->index);
 }
 
 bool worker_send(struct worker *worker, struct batch_private *batch)
 {
     struct stream *stream = batch->stream;
+    const bool nothing = batch->n_messages + batch->n_positions == 0;
     bool sent = producer_send(worker->producer, batch);
     if (!sent) {
         /* Room that came after the first try would not wake us: say that we wait, then try again. */
@@ -100,7 +103,7 @@ bool worker_send(struct worker *worker, struct batch_private *batch)
     *(batch->read_back ? &stream->returning : &stream->blocked) = sent ? NULL : batch;
     if (!sent)
         return false;
-    if (batch->finished_here || batch->n_messages == 0)
+    if (batch->finished_here || nothing)
         worker_batch_done(worker, batch);
     return true;
 }
