@@ -4,11 +4,13 @@
  * one entry (positions_text.h), or none: the generation is gone and finished. They are sent behind the batch's records in the same
  * transaction. Key `AGENT`: the name of the agent's last transaction, by which it finds out whether that was committed when the answer was
  * lost. */
+#include "agent/kafka_embedded.h"
 #include "agent/positions_text.h"
 #include "agent/producer_transaction.h"
 #include "agent/source.h"
 
 #include <inttypes.h>
+#include <librdkafka/rdkafka_mock.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -158,8 +160,10 @@ static enum step take_answer(struct transactions *t, rd_kafka_event_t *event)
 enum step producer_positions_make(struct transactions *t)
 {
     char text[256];
-    if (t->producer->embedded != NULL)
-        return STEP_DONE; /* it makes what it is asked for */
+    if (t->producer->embedded != NULL) { /* when it is there already, that is an error which says nothing */
+        rd_kafka_mock_topic_create(kafka_embedded_cluster(t->producer->embedded), t->topic_name, 1, 1);
+        return STEP_DONE;
+    }
     rd_kafka_NewTopic_t *topic =
         rd_kafka_NewTopic_new(t->topic_name, 1, MAKE_REPLICAS, text, sizeof(text));
     if (topic == NULL)

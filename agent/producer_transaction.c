@@ -23,6 +23,7 @@
 
 #define QUIET_NS    (50 * NS_PER_MS)
 #define CALL_MS     500 /* a call gives up for a moment after that, to look whether the agent ends */
+#define TRIAL_NS    (3 * NS_PER_S) /* streams that failed keep others waiting so long */
 #define RETRY_NS    (NS_PER_S / 2)
 #define LOST_NS     (2 * NS_PER_S) /* until another client is made */
 #define PATIENCE_NS (10 * NS_PER_S) /* with the old configuration, when there is another one */
@@ -209,7 +210,10 @@ static enum step abort_all(struct transactions *t)
 
 static enum step commit(struct transactions *t)
 {
-    enum step step = call(t, rd_kafka_commit_transaction, "a transaction can't be committed yet");
+    enum step step = transactions_flush(t);
+    if (step != STEP_DONE)
+        return step;
+    step = call(t, rd_kafka_commit_transaction, "a transaction can't be committed yet");
     if (step == STEP_DONE)
         finished(t);
     return step;
@@ -223,15 +227,42 @@ static bool is_full(const struct transactions *t)
            clock_monotonic() - t->opened >= atomic_load(&t->longest);
 }
 
+/* Is there something to send of streams that did not fail, of others whose time has come? */
+static bool any_waits(const struct transactions *t, bool failed, int64_t now)
+{
+    for (const struct batch_private *batch = t->waiting.first; batch != NULL; batch = batch->next)
+        if (failed ? batch->stream->held_for != 0 && batch->stream->held_until <= now
+                   : batch->stream->held_for == 0)
+            return true;
+    return false;
+}
+
+bool transactions_must_yield(struct transactions *t)
+{
+    const int64_t now = clock_monotonic();
+    if (!t->open || !t->trial || now - t->opened < TRIAL_NS)
+        return false;
+    transactions_wait(t, 0); /* takes what came */
+    return any_waits(t, false, now);
+}
+
+/* Streams that failed are tried in transactions of their own, in turn with the others: so they can't make these fail. */
+static bool may_send(const struct transactions *t, const struct stream *stream, int64_t now)
+{
+    return t->trial ? stream->held_for != 0 && stream->held_until <= now : stream->held_for == 0;
+}
+
 /* Gives the client what waits, of the streams that need not; `now` is one for all of a stream's batches. */
 static enum step send_waiting(struct transactions *t)
 {
     const int64_t now = clock_monotonic();
+    if (!t->open)
+        t->trial = any_waits(t, true, now) && (!t->trial || !any_waits(t, false, now));
     struct batch_private **at = &t->waiting.first;
     enum step step = STEP_DONE;
     while (step == STEP_DONE && *at != NULL && !(t->open && is_full(t))) {
         struct batch_private *batch = *at;
-        if (batch->stream->held_until > now) {
+        if (!may_send(t, batch->stream, now)) {
             at = &batch->next;
             continue;
         }

@@ -64,6 +64,7 @@ struct transactions {
     uint64_t instance, number; /* of this run, of its last transaction: its name */
     bool begun;                /* positions were read once, streams may run */
     bool open;
+    bool trial;                /* the open transaction, or the last one, is of streams that failed */
     int64_t opened, newest; /* ns, monotonic: begun; something was sent last */
     int64_t timeout;        /* ns: after so long Kafka itself aborts it */
     size_t size;            /* bytes of `sent` */
@@ -99,7 +100,12 @@ enum step transactions_wait(struct transactions *t, int64_t until);
 /* Waits for so long, whatever comes. STEP_STOP: the agent ends. */
 enum step transactions_pause(struct transactions *t, int64_t ns);
 
+/* The open transaction is of streams that failed, and keeps others waiting for long. */
+bool transactions_must_yield(struct transactions *t);
+
 /* producer_transaction_send.c */
+/* The client has reported everything that it was given. STEP_ABORT, STEP_STOP. */
+enum step transactions_flush(struct transactions *t);
 /* Gives the client a batch in the open transaction: STEP_DONE: all of it; else STEP_ABORT or STEP_STOP. */
 enum step transactions_send(struct transactions *t, struct batch_private *batch);
 /* The message that tells afterwards whether the transaction was committed. */

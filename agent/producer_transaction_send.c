@@ -39,11 +39,17 @@ void transactions_reported(struct client *client, const rd_kafka_message_t *repo
 
 /* ---- sending ---- */
 
-/* The client has reported everything that it was given. */
-static enum step flush(struct transactions *t)
+static bool is_lost(struct transactions *t)
 {
-    while (rd_kafka_flush(t->rk, FLUSH_MS) != RD_KAFKA_RESP_ERR_NO_ERROR)
-        if (atomic_load(&t->failed))
+    char text[16];
+    return rd_kafka_fatal_error(t->rk, text, sizeof(text)) != RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+enum step transactions_flush(struct transactions *t)
+{
+    while (!atomic_load(&t->failed) &&
+           rd_kafka_flush(t->rk, FLUSH_MS) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        if (is_lost(t) || transactions_must_yield(t))
             return STEP_ABORT;
         else if (transactions_pause(t, 0) == STEP_STOP)
             return STEP_STOP;
@@ -54,7 +60,7 @@ static enum step flush(struct transactions *t)
 static enum step stopped(struct transactions *t, struct stream *stream, int code)
 {
     unsigned times;
-    if (atomic_load(&t->failed))
+    if (atomic_load(&t->failed) || is_lost(t) || transactions_must_yield(t))
         return STEP_ABORT;
     switch (code) {
     case RD_KAFKA_RESP_ERR_NO_ERROR:
@@ -91,13 +97,13 @@ static enum step send_until(struct transactions *t, struct batch_private *batch,
 static enum step send_suspect(struct transactions *t, struct batch_private *batch, uint32_t i)
 {
     struct message *message = &batch->messages[i];
-    enum step step = flush(t);
+    enum step step = transactions_flush(t);
     if (step != STEP_DONE)
         return step;
     message->alone = true;
     step = send_until(t, batch, i + 1);
     if (step == STEP_DONE)
-        step = flush(t);
+        step = transactions_flush(t);
     if (step == STEP_DONE)
         message->alone = message->suspect = false;
     return step;
@@ -233,9 +239,15 @@ static bool send_again(struct transactions *t, struct batch_private *batch)
 
 void transactions_again(struct transactions *t)
 {
-    for (struct batch_private *batch = t->sent.first; batch != NULL; batch = batch->next)
-        if (send_again(t, batch) && batch->stream->held_until <= clock_monotonic())
+    const bool yields = transactions_must_yield(t);
+    const int64_t now = clock_monotonic();
+    for (struct batch_private *batch = t->sent.first; batch != NULL; batch = batch->next) {
+        bool hold = send_again(t, batch) || yields;
+        if (hold && batch->stream->held_until <= now)
             transactions_hold(batch->stream);
+        else if (!hold && batch->stream->held_until <= now)
+            batch->stream->held_for = 0; /* it is another one's fault */
+    }
     batch_list_append(&t->sent, &t->waiting);
     t->waiting = t->sent;
     if (t->waiting.first == NULL)

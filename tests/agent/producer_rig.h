@@ -45,10 +45,15 @@ static inline void on_room(void *arg)
 }
 
 /* One broker, topics "t" and "u" with a partition each. */
-static inline void rig_open(struct rig *rig, const char *name, const char *value)
+static inline void rig_open_for(struct rig *rig, enum kafka_delivery delivery, const char *name,
+                                const char *value)
 {
     struct error error = {.text = ""};
-    *rig = (struct rig){.config = {.agent = {.id = "test"}, .kafka = {.embedded = true}}};
+    *rig = (struct rig){.config = {.agent = {.id = "test", .memory = 1 << 24},
+                                   .kafka = {.embedded = true,
+                                             .delivery = (int)delivery,
+                                             .positions = "positions",
+                                             .transaction = 500}}};
     rig_now = rig;
     rig->properties[0] = (struct option_pair){.key = "linger.ms", .value = "50"};
     rig->properties[1] = (struct option_pair){.key = name, .value = value};
@@ -67,6 +72,11 @@ static inline void rig_open(struct rig *rig, const char *name, const char *value
         rig->streams[i].topic = producer_topic(rig->producer, slice_str(topic), "consistent_random");
         assert_non_null(rig->streams[i].topic);
     }
+}
+
+static inline void rig_open(struct rig *rig, const char *name, const char *value)
+{
+    rig_open_for(rig, DELIVERY_AT_LEAST_ONCE, name, value);
 }
 
 static inline void rig_close(struct rig *rig)

@@ -50,7 +50,7 @@ WRONG = {
     'unknown property': (HEAD + '  properties: {§linger.msec: 5}\n' + STREAM, 'linger.msec'),
     'property with a wrong value': (HEAD + '  properties: {§linger.ms: soon}\n' + STREAM, 'linger.ms'),
     'property that would break a promise': (HEAD + "  properties: {§acks: '1'}\n" + STREAM, 'acks must be all'),
-    'delivery that is not there yet': (HEAD + '  delivery: §exactly-once\n' + STREAM, 'exactly-once.*at-least-once'),
+    'delivery that is not known': (HEAD + '  delivery: §once\n' + STREAM, 'at-least-once or exactly-once'),
     'variable that is not set': (stream(ship="topic: §'${SPLASHDAM_IS_NOT_SET}'"), 'SPLASHDAM_IS_NOT_SET'),
     'key twice': (HEAD + STREAM + '    §ship: {topic: other}\n', 'ship.*twice|twice.*ship|already'),
     'text for a mapping': (HEAD + 'streams:\n  app:\n    tail: §/var/log/app.log\n    ship: {topic: a}\n', 'mapping'),
