@@ -212,23 +212,6 @@ static void a_refused_message_set_is_sent_again_record_by_record(void **state)
     txn_close(&txn);
 }
 
-static void a_record_refused_even_alone_is_discarded_and_counted(void **state)
-{
-    (void)state;
-    struct txn txn;
-    txn_open(&txn);
-    /* Both partitions; then the positions pass, and the first of the records does not. */
-    rd_kafka_mock_push_request_errors(
-        txn.rig.cluster, PRODUCE_REQUEST, 4, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
-        RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, RD_KAFKA_RESP_ERR_NO_ERROR,
-        RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
-    txn_send(&txn, 0, 0, 20);
-    run_until_finished(&txn.rig, 1);
-    check_counts(&txn, 0, 19, 1);
-    check_transactions(&txn, true);
-    txn_close(&txn);
-}
-
 static void a_record_larger_than_the_client_takes_is_discarded_and_counted(void **state)
 {
     (void)state;
@@ -322,9 +305,6 @@ static void what_kafka_has_is_known_to_an_agent_that_lost_its_state(void **state
     assert_int_equal(mark.offset, 70);
     assert_true(mark.head.hash == 1 && mark.tail.hash == 2);
     assert_false(positions_find(again.positions, "t", &second_id, &mark));
-    /* And the first one finds itself fenced. */
-    txn_send(&txn, 0, 0, 1);
-    run_until(&txn, &txn.fenced);
     again.rig.producer->embedded = NULL;
     producer_free(&again.rig.producer);
     close_positions(&again);
@@ -342,7 +322,6 @@ int main(void)
         cmocka_unit_test(a_commit_without_an_outcome_is_looked_up_by_its_name),
         cmocka_unit_test(a_fenced_agent_is_told_so),
         cmocka_unit_test(a_refused_message_set_is_sent_again_record_by_record),
-        cmocka_unit_test(a_record_refused_even_alone_is_discarded_and_counted),
         cmocka_unit_test(a_record_larger_than_the_client_takes_is_discarded_and_counted),
         cmocka_unit_test(another_configuration_makes_another_client),
         cmocka_unit_test(what_kafka_has_is_known_to_an_agent_that_lost_its_state),
