@@ -212,10 +212,11 @@ static void on_producer_state(void *arg, enum producer_state state)
             agent_reload_begin(agent);
         return;
     }
-    log_error("main",
-              "another splashdam with the same agent.id sends to this Kafka and has fenced this one, "
-              "which ends: give each its own agent.id, or stop the other one id=%s exit=%d",
-              agent->config->agent.id, AGENT_EXIT_FENCED);
+    log_error(
+        "main",
+        "another splashdam with the same agent.id sends to this Kafka and has fenced this one, "
+        "which ends: give each its own agent.id, or stop the other one id=%s exit=%d",
+        agent->config->agent.id, AGENT_EXIT_FENCED);
     agent->fenced = true;
     for (int i = 0; i < agent->n_workers; i++)
         worker_stop_reading(agent->workers[i]);
@@ -226,8 +227,9 @@ static int begin_producer(struct agent *agent, struct error *error)
 {
     if (!agent->waiting)
         return 0;
-    log_info("kafka", "delivery: exactly-once: files are read when Kafka told the positions in them "
-                      "topic=%s",
+    log_info("kafka",
+             "delivery: exactly-once: files are read when Kafka told the positions in them "
+             "topic=%s",
              agent->config->kafka.positions);
     if (producer_begin(agent->producer, agent->positions, on_producer_state, agent) == 0)
         return 0;

@@ -433,8 +433,7 @@ void agent_reload_begin(struct agent *agent)
     struct reload *reload = agent->reload;
     size_t n_workers = (size_t)agent->n_workers;
     reload->plans = (struct plan *)calloc(n_workers, sizeof(struct plan));
-    reload->planned =
-        (struct stream **)calloc(agent->n_groups * n_workers, sizeof(struct stream *));
+    reload->planned = (struct stream **)calloc(agent->n_groups * n_workers, sizeof(struct stream *));
     if (reload->plans == NULL || reload->planned == NULL) {
         log_error("main", "out of memory");
         exit(1); /* nothing was read yet */

@@ -56,7 +56,7 @@ struct message {
     const char *payload, *key; /* in `out`; key NULL: none */
     struct topic *topic;
     uint32_t payload_len, key_len;
-    bool gone;     /* the producer has it, or it was discarded */
+    bool gone; /* the producer has it, or it was discarded */
     /* In a transaction: */
     bool alone;    /* it is on its way in a message set of its own */
     bool suspect;  /* it, or another one of its message set, was refused */
@@ -96,7 +96,7 @@ struct batch_private {
     uint32_t replaced; /* times of messages */
     bool has_suspects; /* among its messages */
     int stopped_by;    /* why the client took no more: librdkafka's code; 0: to be tried again */
-    size_t n_read; /* bytes of lines read into it */
+    size_t n_read;     /* bytes of lines read into it */
     uint64_t cut_lines, cut_bytes;
     uint64_t joined,
         limited;      /* lines that went into another one's record; records that a limit ended */

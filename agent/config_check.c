@@ -185,8 +185,8 @@ int config_check_kafka(struct config_kafka *kafka, const struct yaml_node *node,
         return -1;
     const struct yaml_node *properties = yaml_get(node, "properties");
     for (size_t i = 0; i < kafka->properties.n; i++)
-        if (check_property(&kafka->properties.items[i], properties->keys[i],
-                           properties->items[i], error) == -1)
+        if (check_property(&kafka->properties.items[i], properties->keys[i], properties->items[i],
+                           error) == -1)
             return -1;
     return 0;
 }

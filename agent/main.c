@@ -98,7 +98,8 @@ static void print_help(FILE *out)
           "  -V, --version              the version\n\n"
           "FILE is " DEFAULT_CONFIG " unless -c names another.\n"
           "Signals for run: TERM, INT stop (a second one at once); USR1 logs the account.\n"
-          "Exit status: 0, 1 something failed, 2 wrong usage, 78 another agent has this agent.id (run, "
+          "Exit status: 0, 1 something failed, 2 wrong usage, 78 another agent has this agent.id "
+          "(run, "
           "exactly-once).\n",
           out);
 }

@@ -289,7 +289,7 @@ uint64_t positions_generation_after(uint64_t generation)
 }
 
 struct position *positions_entry_new(struct positions *positions, const char *stream,
-                                  const struct identity *id, const char *path)
+                                     const struct identity *id, const char *path)
 {
     struct position *p = (struct position *)calloc(1, sizeof(*p));
     if (p == NULL)
@@ -316,7 +316,7 @@ struct position *positions_entry_new(struct positions *positions, const char *st
 
 /* Under the lock. */
 struct position *positions_entry_find(struct positions *positions, const char *stream,
-                             const struct identity *id)
+                                      const struct identity *id)
 {
     union { /* only compared, never written */
         const char *in;

@@ -71,8 +71,8 @@ struct position {
     uint64_t generation; /* of the text: stays when it goes on in a copy, is another one after a truncation */
     struct mark mark;
     struct mark sent; /* exactly-once: the one behind all that is on its way; the owner's */
-    int owner;      /* index of the worker that has claimed it, or -1 */
-    uint32_t place; /* in the list of all: position_list_add(), position_list_remove() */
+    int owner;        /* index of the worker that has claimed it, or -1 */
+    uint32_t place;   /* in the list of all: position_list_add(), position_list_remove() */
 };
 
 struct positions;

@@ -135,4 +135,3 @@ out:
     pthread_mutex_unlock(&positions->lock);
     return result;
 }
-

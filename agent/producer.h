@@ -54,7 +54,7 @@ void producer_free(struct producer **producer);
 /* ---- exactly-once: producer_transaction.c ---- */
 
 enum producer_state {
-    PRODUCER_READY,  /* positions are what Kafka has; reading may begin */
+    PRODUCER_READY, /* positions are what Kafka has; reading may begin */
     PRODUCER_FENCED, /* another agent with the same name took over: nothing can be delivered any more */
 };
 /* Called in the main thread. */
@@ -63,8 +63,8 @@ typedef void producer_state_fn(void *arg, enum producer_state state);
 bool producer_is_transactional(const struct producer *producer);
 /* Once: waits for Kafka in a thread of its own, and gives the positions what Kafka has. Both live as long as the producer.
  * -1 and errno: no thread. */
-int producer_begin(struct producer *producer, struct positions *positions,
-                    producer_state_fn *told, void *arg);
+int producer_begin(struct producer *producer, struct positions *positions, producer_state_fn *told,
+                   void *arg);
 /* The batch's positions become messages of it, after what is not told of its stream. Does nothing with at-least-once. The worker;
  * -1: no memory. */
 int producer_add_positions(struct producer *producer, struct batch_private *batch, int worker);

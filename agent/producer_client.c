@@ -40,7 +40,8 @@ static int conf_set(rd_kafka_conf_t *conf, const char *name, const char *value, 
 
 /* What a transaction did not deliver in its time is sent again in the next one: message.timeout.ms may not be longer. A commit
  * tells of all that was delivered; only failures are reported one by one. */
-static int conf_transactional(rd_kafka_conf_t *conf, const struct config *config, struct error *error)
+static int conf_transactional(rd_kafka_conf_t *conf, const struct config *config,
+                              struct error *error)
 {
     char id[128];
     snprintf(id, sizeof(id), "splashdam-%s", config->agent.id);
@@ -74,7 +75,8 @@ static int conf_fill(rd_kafka_conf_t *conf, const struct config *config, const c
     for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]); i++)
         if (conf_set(conf, defaults[i].name, defaults[i].value, error) == -1)
             return -1;
-    if (config->kafka.delivery == DELIVERY_EXACTLY_ONCE && conf_transactional(conf, config, error) == -1)
+    if (config->kafka.delivery == DELIVERY_EXACTLY_ONCE &&
+        conf_transactional(conf, config, error) == -1)
         return -1;
     if (conf_set(conf, "client.id", config->agent.id, error) == -1)
         return -1;

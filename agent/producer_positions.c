@@ -145,8 +145,9 @@ static enum step take_answer(struct transactions *t, rd_kafka_event_t *event)
     case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
     case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
     case RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE:
-        log_info("kafka", "the topic of positions can't be made by the agent, so it must be there: "
-                          "%s topic=%s",
+        log_info("kafka",
+                 "the topic of positions can't be made by the agent, so it must be there: "
+                 "%s topic=%s",
                  log_quote(text == NULL ? rd_kafka_err2str(code) : text), t->topic_name);
         return STEP_DONE;
     default:
@@ -160,8 +161,10 @@ static enum step take_answer(struct transactions *t, rd_kafka_event_t *event)
 enum step producer_positions_make(struct transactions *t)
 {
     char text[256];
-    if (t->producer->embedded != NULL) { /* when it is there already, that is an error which says nothing */
-        rd_kafka_mock_topic_create(kafka_embedded_cluster(t->producer->embedded), t->topic_name, 1, 1);
+    if (t->producer->embedded !=
+        NULL) { /* when it is there already, that is an error which says nothing */
+        rd_kafka_mock_topic_create(kafka_embedded_cluster(t->producer->embedded), t->topic_name, 1,
+                                   1);
         return STEP_DONE;
     }
     rd_kafka_NewTopic_t *topic =

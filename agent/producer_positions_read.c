@@ -10,10 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define POLL_MS     200
-#define ASK_MS      5000
-#define SILENCE_NS  (30 * NS_PER_S) /* without anything from Kafka; then all of it once more */
-#define PARTITIONS  1000
+#define POLL_MS    200
+#define ASK_MS     5000
+#define SILENCE_NS (30 * NS_PER_S) /* without anything from Kafka; then all of it once more */
+#define PARTITIONS 1000
 
 struct kafka_entry {
     char *key;
@@ -207,8 +207,7 @@ static enum step read_all(struct reading *reading)
 static int count_partitions(struct reading *reading, const char **ret_why)
 {
     const struct rd_kafka_metadata *metadata;
-    rd_kafka_resp_err_t code =
-        rd_kafka_metadata(reading->rk, 0, reading->topic, &metadata, ASK_MS);
+    rd_kafka_resp_err_t code = rd_kafka_metadata(reading->rk, 0, reading->topic, &metadata, ASK_MS);
     int n = 0;
     *ret_why = rd_kafka_err2str(code);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -249,9 +248,12 @@ static void take_log(const rd_kafka_t *rk, int level, const char *facility, cons
 static rd_kafka_t *consumer_new(struct transactions *t)
 {
     static const char *const own[][2] = {
-        {"isolation.level", "read_committed"}, {"enable.partition.eof", "true"},
-        {"log.queue", "false"},                {"allow.auto.create.topics", "false"},
-        {"check.crcs", "true"},                {"fetch.wait.max.ms", "100"},
+        {"isolation.level", "read_committed"},
+        {"enable.partition.eof", "true"},
+        {"log.queue", "false"},
+        {"allow.auto.create.topics", "false"},
+        {"check.crcs", "true"},
+        {"fetch.wait.max.ms", "100"},
     };
     char text[512];
     rd_kafka_conf_t *conf = rd_kafka_conf_dup(rd_kafka_conf(t->rk));

@@ -25,7 +25,7 @@
 #define CALL_MS     500 /* a call gives up for a moment after that, to look whether the agent ends */
 #define TRIAL_NS    (3 * NS_PER_S) /* streams that failed keep others waiting so long */
 #define RETRY_NS    (NS_PER_S / 2)
-#define LOST_NS     (2 * NS_PER_S) /* until another client is made */
+#define LOST_NS     (2 * NS_PER_S)  /* until another client is made */
 #define PATIENCE_NS (10 * NS_PER_S) /* with the old configuration, when there is another one */
 #define END_NS      (2 * NS_PER_S)  /* an ending agent tries so long to abort what is open */
 #define IDLE_NS     (60 * NS_PER_S)
@@ -180,8 +180,9 @@ static enum step call(struct transactions *t,
         if (step != STEP_AGAIN)
             return step;
         if (is_impatient(t)) {
-            log_warn("kafka", "nothing was answered for %d s: the client with the new "
-                              "configuration finds out what was committed",
+            log_warn("kafka",
+                     "nothing was answered for %d s: the client with the new "
+                     "configuration finds out what was committed",
                      (int)(PATIENCE_NS / NS_PER_S));
             return STEP_LOST;
         }
@@ -189,6 +190,14 @@ static enum step call(struct transactions *t,
         if (transactions_pause(t, left > 0 ? left : 0) == STEP_STOP)
             return STEP_STOP;
     }
+}
+
+/* It was not committed, and never will be. */
+static void again(struct transactions *t)
+{
+    atomic_fetch_add(&t->n_aborted, 1);
+    transactions_again(t);
+    t->open = false;
 }
 
 static enum step abort_all(struct transactions *t)
@@ -202,9 +211,7 @@ static enum step abort_all(struct transactions *t)
         step = STEP_LOST;
     if (step != STEP_DONE)
         return step;
-    atomic_fetch_add(&t->n_aborted, 1);
-    t->open = false;
-    transactions_again(t);
+    again(t);
     return STEP_DONE;
 }
 
@@ -273,7 +280,8 @@ static enum step send_waiting(struct transactions *t)
         *at = batch->next;
         if (*at == NULL)
             t->waiting.last = at;
-        batch_list_add(&t->sent, batch); /* also when only a part is sent: an abort takes all of it back */
+        batch_list_add(&t->sent,
+                       batch); /* also when only a part is sent: an abort takes all of it back */
         t->size += batch->cost;
         t->newest = now;
         step = transactions_send(t, batch);
@@ -285,11 +293,9 @@ static enum step send_waiting(struct transactions *t)
 static int64_t due_at(const struct transactions *t)
 {
     int64_t at = clock_monotonic() + IDLE_NS;
-    if (t->open && is_full(t))
-        return 0;
     if (t->open) {
         int64_t end = t->opened + atomic_load(&t->longest), quiet = t->newest + QUIET_NS;
-        at = end < quiet ? end : quiet;
+        return is_full(t) ? 0 : end < quiet ? end : quiet;
     }
     for (const struct batch_private *batch = t->waiting.first; batch != NULL; batch = batch->next)
         if (batch->stream->held_until < at)
@@ -389,10 +395,9 @@ static void resolve(struct transactions *t, const struct kafka_positions *found)
         finished(t);
         return;
     }
-    log_info("kafka", "the transaction whose outcome was not known is not committed: it is sent again");
-    atomic_fetch_add(&t->n_aborted, 1);
-    t->open = false;
-    transactions_again(t);
+    log_info("kafka",
+             "the transaction whose outcome was not known is not committed: it is sent again");
+    again(t);
 }
 
 /* A transaction of nothing but its name: whoever reads it knows who has this name now, and what may not be done is found out before a file is

@@ -29,7 +29,7 @@ enum step {
 
 /* What Kafka has. */
 struct kafka_positions {
-    void *entries; /* tsearch(3) tree of struct kafka_entry */
+    void *entries;                          /* tsearch(3) tree of struct kafka_entry */
     char transaction[TRANSACTION_NAME_MAX]; /* the name of the agent's last committed one; empty: there is none */
 };
 
@@ -42,7 +42,7 @@ struct transactions {
     void *told_arg;
     pthread_t thread;
     bool started;
-    struct ev_async wake; /* of the main thread */
+    struct ev_async wake;    /* of the main thread */
     _Atomic int64_t longest; /* ns that a transaction is open */
     atomic_size_t most;      /* bytes of a transaction's batches */
     atomic_bool failed;      /* a message of the open transaction was not delivered */
@@ -64,7 +64,7 @@ struct transactions {
     uint64_t instance, number; /* of this run, of its last transaction: its name */
     bool begun;                /* positions were read once, streams may run */
     bool open;
-    bool trial;                /* the open transaction, or the last one, is of streams that failed */
+    bool trial;             /* the open transaction, or the last one, is of streams that failed */
     int64_t opened, newest; /* ns, monotonic: begun; something was sent last */
     int64_t timeout;        /* ns: after so long Kafka itself aborts it */
     size_t size;            /* bytes of `sent` */

@@ -11,11 +11,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define FULL_NS   (5 * NS_PER_MS) /* the client's queue is full: so long until it is tried again */
-#define FLUSH_MS  100
-#define HOLD_MOST (30 * NS_PER_S)
+#define FULL_NS    (5 * NS_PER_MS) /* the client's queue is full: so long until it is tried again */
+#define FLUSH_MS   100
+#define HOLD_MOST  (30 * NS_PER_S)
 #define HOLD_LEAST (NS_PER_S / 10)
-#define LATE_NS   NS_PER_S /* a message's time is given when the batch is older */
+#define LATE_NS    NS_PER_S /* a message's time is given when the batch is older */
 
 /* ---- reports: the main thread ---- */
 
@@ -47,8 +47,7 @@ static bool is_lost(struct transactions *t)
 
 enum step transactions_flush(struct transactions *t)
 {
-    while (!atomic_load(&t->failed) &&
-           rd_kafka_flush(t->rk, FLUSH_MS) != RD_KAFKA_RESP_ERR_NO_ERROR)
+    while (!atomic_load(&t->failed) && rd_kafka_flush(t->rk, FLUSH_MS) != RD_KAFKA_RESP_ERR_NO_ERROR)
         if (is_lost(t) || transactions_must_yield(t))
             return STEP_ABORT;
         else if (transactions_pause(t, 0) == STEP_STOP)

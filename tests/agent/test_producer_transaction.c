@@ -299,7 +299,8 @@ static void what_kafka_has_is_known_to_an_agent_that_lost_its_state(void **state
     again.rig.producer = producer_new(&again.rig.config, again.rig.loop, on_finished, NULL, on_room,
                                       &again.rig, &error);
     assert_non_null(again.rig.producer);
-    again.rig.producer->embedded = txn.rig.producer->embedded; /* it makes no topics when it is asked to */
+    again.rig.producer->embedded =
+        txn.rig.producer->embedded; /* it makes no topics when it is asked to */
     txn_begin(&again);
     assert_true(positions_find(again.positions, "t", &first_id, &mark));
     assert_int_equal(mark.offset, 70);
