@@ -95,6 +95,8 @@ static inline void batch_list_append(struct batch_list *list, struct batch_list 
 }
 
 /* producer_transaction.c */
+/* The thread; takes the struct transactions. */
+void *transactions_main(void *arg);
 /* Waits until there may be something to do, or until then (ns, monotonic). STEP_STOP: the agent ends. */
 enum step transactions_wait(struct transactions *t, int64_t until);
 /* Waits for so long, whatever comes. STEP_STOP: the agent ends. */

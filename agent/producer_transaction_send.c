@@ -11,28 +11,24 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define FULL_NS    (5 * NS_PER_MS) /* the client's queue is full: so long until it is tried again */
-#define FLUSH_MS   100
-#define HOLD_MOST  (30 * NS_PER_S)
-#define HOLD_LEAST (NS_PER_S / 10)
-#define LATE_NS    NS_PER_S /* a message's time is given when the batch is older */
+#define CLIENT_MOST 20000 /* messages */
+#define ROOM_NS     NS_PER_MS
+#define FULL_NS     (5 * NS_PER_MS) /* the client's queue is full: so long until it is tried again */
+#define FLUSH_MS    100
+#define HOLD_MOST   (30 * NS_PER_S)
+#define HOLD_LEAST  (NS_PER_S / 10)
+#define LATE_NS     NS_PER_S /* a message's time is given when the batch is older */
 
 /* ---- reports: the main thread ---- */
 
-static struct message *message_of(const rd_kafka_message_t *reported)
+void transactions_reported(struct client *client, const rd_kafka_message_t *message)
 {
-    return (struct message *)reported->_private;
-}
-
-void transactions_reported(struct client *client, const rd_kafka_message_t *reported)
-{
-    struct producer *producer = client->producer;
-    struct transactions *t = producer->transactions;
-    struct message *message = message_of(reported);
-    if (reported->err == RD_KAFKA_RESP_ERR_NO_ERROR)
+    struct transactions *t = client->producer->transactions;
+    struct message *ours = (struct message *)message->_private; /* NULL: the transaction's name */
+    if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR)
         return;
-    if (message != NULL)
-        message->fault = (int16_t)reported->err;
+    if (ours != NULL)
+        ours->fault = (int16_t)message->err;
     if (!atomic_exchange(&t->failed, true))
         transactions_wake(t);
 }
@@ -132,10 +128,25 @@ static rd_kafka_resp_err_t produce_position(struct transactions *t, struct messa
     return code;
 }
 
+/* What is delivered stays in its batch until the commit; the client has no more than CLIENT_MOST of it. */
+static enum step wait_for_room(struct transactions *t)
+{
+    while (rd_kafka_outq_len(t->rk) > CLIENT_MOST) {
+        if (atomic_load(&t->failed) || is_lost(t) || transactions_must_yield(t))
+            return STEP_ABORT;
+        if (transactions_pause(t, ROOM_NS) == STEP_STOP)
+            return STEP_STOP;
+    }
+    return STEP_DONE;
+}
+
 enum step transactions_send(struct transactions *t, struct batch_private *batch)
 {
+    enum step step = wait_for_room(t);
+    if (step != STEP_DONE)
+        return step;
     batch->late |= clock_real() - batch->time > LATE_NS;
-    enum step step = send_messages(t, batch);
+    step = send_messages(t, batch);
     while (step == STEP_DONE && batch->sent_positions < batch->n_positions) {
         struct message *message = &batch->positions[batch->sent_positions];
         rd_kafka_resp_err_t code = produce_position(t, message);

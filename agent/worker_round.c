@@ -15,6 +15,8 @@
 size_t worker_cost_of(const struct batch_private *batch)
 {
     size_t message = BATCH_MESSAGE_COST + (batch->extras != NULL ? BATCH_HEADERS_COST : 0);
+    if (batch->positions != NULL)
+        message = 0; /* few of them are with the client at once */
     return sizeof(*batch) + batch->out.size + batch->n_messages * message;
 }
 
