@@ -360,8 +360,7 @@ struct position *positions_claim(struct positions *positions, const char *stream
     return p;
 }
 
-/* Was the text put in the place of the other one, some truncations later? */
-static bool is_later(uint64_t generation, uint64_t than)
+bool positions_is_later(uint64_t generation, uint64_t than)
 {
     for (int i = 0; i < RENEWALS_UNSAVED; i++) {
         than = positions_generation_after(than);
@@ -384,7 +383,7 @@ int positions_restore(struct positions *positions, const struct position *known,
             p->generation = known->generation;
     }
     bool later = starts && p != NULL && p->generation != known->generation &&
-                 is_later(known->generation, p->generation);
+                 positions_is_later(known->generation, p->generation);
     bool ahead = p != NULL && p->generation == known->generation && begin <= p->mark.offset &&
                  known->mark.offset > p->mark.offset;
     if (later || ahead ||

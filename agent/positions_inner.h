@@ -44,6 +44,8 @@ struct position *positions_entry_new(struct positions *positions, const char *st
 void positions_set_dirty(struct positions *positions);
 /* Of the text that follows after a truncation. */
 uint64_t positions_generation_after(uint64_t generation);
+/* Was the text put in the place of the other one, some truncations later? */
+bool positions_is_later(uint64_t generation, uint64_t than);
 
 /* positions_news.c */
 /* The entry's identity is new, or the entry is about to be forgotten. */

@@ -4,8 +4,6 @@
 
 #include <stdlib.h>
 
-#define GENERATIONS_COMPARED 1000 /* truncations of which nothing was sent */
-
 void positions_keep_news(struct positions *positions)
 {
     positions->keeps_news = true;
@@ -92,18 +90,10 @@ void positions_return_news(struct positions *positions, struct position_news *ne
     pthread_mutex_unlock(&positions->lock);
 }
 
-/* Does `generation` follow, by truncations, on `before`? */
-static bool follows(uint64_t generation, uint64_t before)
-{
-    for (int i = 0; i < GENERATIONS_COMPARED && before != generation; i++)
-        before = positions_generation_after(before);
-    return before == generation;
-}
-
 static bool is_ahead(const struct position *p, const struct position *from)
 {
     return p->generation == from->generation ? p->mark.offset >= from->mark.offset
-                                             : follows(p->generation, from->generation);
+                                             : positions_is_later(p->generation, from->generation);
 }
 
 int positions_adopt(struct positions *positions, const struct position *from)

@@ -267,6 +267,33 @@ def test_after_at_least_once_what_was_delivered_meanwhile_is_not_sent_again(own_
     check(own_broker, 'switched', {'a': 3000})
 
 
+def test_what_at_least_once_left_in_the_spool_has_to_be_sent_first(own_broker, agents, logs):
+    own_broker.create_topic('left')
+    agent = agents(own_broker, {'app': tail_to(logs / '*.log', 'left')}, drain='100ms')
+    agent.setup.tree['spool'] = {'after': '100ms', 'fsync': '50ms'}
+    agent.start()
+    own_broker.stop()
+    oracle.write_file(logs / 'a.log', 'a', 1000)
+    agent.wait_for_log('the stream goes to disk')
+    agent.wait_account(lambda all: sum(a.get('spooled', 0) for a in all) > 0, 30, 'records in the spool')
+    agent.kill9()
+    agent.setup.tree['kafka']['delivery'] = 'exactly-once'
+    agent.start(wait=False)
+    assert agent.wait(20 * SLOW) == 1
+    assert 'stream app has records in its spool, which exactly-once does not use' in agent.log_text()
+    own_broker.start()
+    agent.setup.tree['kafka']['delivery'] = 'at-least-once'
+    agent.start()
+    oracle.wait_for_lines(own_broker.client(), 'left', 1000, 60 * SLOW)
+    agent.wait_idle()
+    agent.stop()
+    oracle.write_file(logs / 'a.log', 'a', 1000, first=1000)
+    agent.setup.tree['kafka']['delivery'] = 'exactly-once'
+    agent.start().wait_done(1000)
+    agent.stop()
+    compare({'a': 2000}, oracle.read_topic(own_broker.client(), 'left')).check(duplicates=1000)
+
+
 def test_proof_and_json_with_times_go_in_transactions(own_broker, agents, logs):
     own_broker.create_topic('timed')
     stream = tail_to(logs / '*.log', 'timed')
