@@ -273,8 +273,9 @@ def test_what_at_least_once_left_in_the_spool_has_to_be_sent_first(own_broker, a
     agent.setup.tree['spool'] = {'after': '100ms', 'fsync': '50ms'}
     agent.start()
     own_broker.stop()
-    oracle.write_file(logs / 'a.log', 'a', 1000)
+    oracle.write_file(logs / 'a.log', 'a', 500)
     agent.wait_for_log('the stream goes to disk')
+    oracle.write_file(logs / 'a.log', 'a', 500, first=500)
     agent.wait_account(lambda all: sum(a.get('spooled', 0) for a in all) > 0, 30, 'records in the spool')
     agent.kill9()
     agent.setup.tree['kafka']['delivery'] = 'exactly-once'
