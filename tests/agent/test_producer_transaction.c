@@ -273,7 +273,9 @@ static void send_range(struct txn *txn, const struct identity *id, uint64_t offs
     range->mark = (struct mark){.offset = offset, .head = {7, 1}, .tail = {7, 2}};
     assert_int_equal(producer_add_positions(txn->rig.producer, batch, 0), 0);
     assert_int_equal(source.position->sent.offset, offset);
+    batch->ranges = NULL;
     assert_true(producer_send(txn->rig.producer, batch));
+    batch_give_range(&txn->rig.pool, range);
     positions_release(txn->positions, source.position);
 }
 
