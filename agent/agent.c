@@ -208,6 +208,7 @@ static void on_producer_state(void *arg, enum producer_state state)
     struct agent *agent = (struct agent *)arg;
     if (state == PRODUCER_READY) {
         agent->waiting = false;
+        agent_spool_skip(agent);
         if (!agent->draining)
             agent_reload_begin(agent);
         return;

@@ -49,6 +49,8 @@ int agent_spool_route(struct agent *agent, const char *stream, struct route **re
                       bool *ret_new, struct error *error);
 /* -1: no memory. */
 int agent_spool_keep(struct agent *agent, struct route *route);
+/* Exactly-once: what Kafka has already is not sent again. Before anything is read. */
+void agent_spool_skip(struct agent *agent);
 void agent_spool_close(struct agent *agent);
 
 /* agent_account.c */

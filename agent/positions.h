@@ -71,8 +71,9 @@ struct position {
     uint64_t generation; /* of the text: stays when it goes on in a copy, is another one after a truncation */
     struct mark mark;
     struct mark sent; /* exactly-once: the one behind all that is on its way; the owner's */
-    int owner;        /* index of the worker that has claimed it, or -1 */
-    uint32_t place;   /* in the list of all: position_list_add(), position_list_remove() */
+    uint64_t kafka_generation, kafka_offset; /* exactly-once: what Kafka told at the start */
+    int owner;                               /* index of the worker that has claimed it, or -1 */
+    uint32_t place; /* in the list of all: position_list_add(), position_list_remove() */
 };
 
 struct positions;
@@ -139,6 +140,13 @@ void position_news_free(struct position_news *news);
  * same generation with a higher offset (the spool has what is between, or delivery was at-least-once meanwhile), or of a later
  * generation (the file was truncated and nothing of it sent yet). -1: no memory. */
 int positions_adopt(struct positions *positions, const struct position *from);
+/* The entry's sequence and copy, for a batch that the spool kept; where there is none, as it was forgotten meanwhile, Kafka is told so after
+ * that batch, and they are 0. */
+uint64_t positions_sequence(struct positions *positions, const char *stream,
+                            const struct identity *id, int worker, int64_t *ret_copied);
+/* Has Kafka, as it told at the start, all of this text up to there? */
+bool positions_is_committed(struct positions *positions, const char *stream,
+                            const struct identity *id, uint64_t generation, uint64_t offset);
 
 /* Calls `each` for every entry of the stream that nobody has claimed, under the lock: `each` calls nothing of this
  * file. */

@@ -101,6 +101,10 @@ int positions_adopt(struct positions *positions, const struct position *from)
     int result = 0;
     pthread_mutex_lock(&positions->lock);
     struct position *p = positions_entry_find(positions, from->stream, &from->id);
+    if (p != NULL) {
+        p->kafka_generation = from->generation;
+        p->kafka_offset = from->mark.offset;
+    }
     if (p != NULL && (p->owner != -1 || is_ahead(p, from)))
         goto out;
     char *path = strdup(from->path);
@@ -118,10 +122,45 @@ int positions_adopt(struct positions *positions, const struct position *from)
     p->sequence = from->sequence;
     p->generation = from->generation;
     p->mark = from->mark;
+    p->kafka_generation = from->generation;
+    p->kafka_offset = from->mark.offset;
     if (p->sequence >= positions->next_sequence)
         positions->next_sequence = p->sequence + 1;
     positions_set_dirty(positions);
 out:
     pthread_mutex_unlock(&positions->lock);
     return result;
+}
+
+bool positions_is_committed(struct positions *positions, const char *stream,
+                            const struct identity *id, uint64_t generation, uint64_t offset)
+{
+    bool committed = false;
+    pthread_mutex_lock(&positions->lock);
+    const struct position *p = positions_entry_find(positions, stream, id);
+    if (p != NULL && p->kafka_offset != 0 && p->kafka_generation == generation)
+        committed = offset <= p->kafka_offset;
+    else if (p != NULL && p->kafka_generation != 0)
+        committed = positions_is_later(p->kafka_generation, generation);
+    pthread_mutex_unlock(&positions->lock);
+    return committed;
+}
+
+uint64_t positions_sequence(struct positions *positions, const char *stream,
+                            const struct identity *id, int worker, int64_t *ret_copied)
+{
+    uint64_t sequence = 0;
+    pthread_mutex_lock(&positions->lock);
+    const struct position *p = positions_entry_find(positions, stream, id);
+    *ret_copied = 0;
+    if (p != NULL) {
+        sequence = p->sequence;
+        *ret_copied = p->copied;
+    } else {
+        const struct position gone = {
+            .stream = (char *)(uintptr_t)stream, .id = *id, .owner = worker};
+        positions_add_news(positions, &gone);
+    }
+    pthread_mutex_unlock(&positions->lock);
+    return sequence;
 }

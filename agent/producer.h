@@ -68,6 +68,10 @@ int producer_begin(struct producer *producer, struct positions *positions, produ
 /* The batch's positions become messages of it, after what is not told of its stream. Does nothing with at-least-once. The worker;
  * -1: no memory. */
 int producer_add_positions(struct producer *producer, struct batch_private *batch, int worker);
+/* The same for one that was read back: the frame's. */
+struct spool_frame;
+int producer_add_spooled(struct producer *producer, struct batch_private *batch,
+                         struct spool_frame *frame, int worker);
 /* Transactions that were committed, and aborted. */
 void producer_transactions(const struct producer *producer, uint64_t *ret_committed,
                            uint64_t *ret_aborted);

@@ -8,6 +8,7 @@
 #include "agent/positions_text.h"
 #include "agent/producer_transaction.h"
 #include "agent/source.h"
+#include "agent/spool.h"
 
 #include <inttypes.h>
 #include <librdkafka/rdkafka_mock.h>
@@ -81,6 +82,48 @@ static int add_all(struct transactions *t, struct batch_private *batch,
             range->generation == range->source->position->generation)
             range->source->position->sent = range->mark;
     return 0;
+}
+
+static int add_spooled(struct transactions *t, struct batch_private *batch,
+                       const struct spool_position *range, int worker)
+{
+    struct position then = {.stream = strndup(range->stream.ptr, range->stream.len),
+                            .path = strndup(range->path.ptr, range->path.len),
+                            .id = range->id,
+                            .generation = range->generation,
+                            .mark = range->mark};
+    struct position *one = &then;
+    const struct position_list list = {.items = &one, .n = 1};
+    char *text = NULL;
+    size_t len;
+    int result = -1;
+    if (then.stream != NULL && then.path != NULL) {
+        then.sequence =
+            positions_sequence(t->positions, then.stream, &then.id, worker, &then.copied);
+        text = positions_format(&list, &len);
+    }
+    if (text != NULL)
+        result = add(t, batch, then.stream, &then.id, slice_of(text, len));
+    free(text);
+    free(then.stream);
+    free(then.path);
+    return result;
+}
+
+int producer_add_spooled(struct producer *producer, struct batch_private *batch,
+                         struct spool_frame *frame, int worker)
+{
+    struct transactions *t = producer->transactions;
+    struct spool_position range;
+    if (t == NULL)
+        return 0;
+    batch->n_positions = 0;
+    batch->positions = (struct message *)arena_alloc(&batch->out, (frame->n_positions + 1) *
+                                                                      sizeof(struct message));
+    int result = batch->positions == NULL ? -1 : 0;
+    while (result == 0 && spool_frame_position(frame, &range))
+        result = add_spooled(t, batch, &range, worker);
+    return result;
 }
 
 int producer_add_positions(struct producer *producer, struct batch_private *batch, int worker)

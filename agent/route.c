@@ -1,5 +1,6 @@
 #include "agent/route.h"
 
+#include "agent/arena.h"
 #include "agent/clock.h"
 #include "agent/log.h"
 
@@ -7,6 +8,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define FRAME_MOST ((size_t)1 << 30)
 
 struct joined {
     struct stream *stream;
@@ -19,7 +22,7 @@ struct route {
     char *name;
     struct spool *spool;
     struct positions *positions;
-    int64_t after; /* ns */
+    struct route_config config;
     pthread_mutex_t lock;
     enum way way;
     size_t n, room;
@@ -36,12 +39,15 @@ struct route {
 
 /* ---- opening and closing ---- */
 
+static void wake_all(const struct route *route);
+static void direct_when_delivered(struct route *route);
+
 static void on_changed(void *arg)
 {
     struct route *route = (struct route *)arg;
     pthread_mutex_lock(&route->lock);
-    for (size_t i = 0; i < route->n; i++)
-        route->joined[i].wake(route->joined[i].stream);
+    direct_when_delivered(route);
+    wake_all(route);
     pthread_mutex_unlock(&route->lock);
 }
 
@@ -71,8 +77,9 @@ static void on_position(const struct spool_position *range, void *arg)
     free(known.path);
 }
 
-struct route *route_open(struct spool_store *store, const char *stream, size_t n_workers,
-                         int64_t after_ms, struct positions *positions, struct error *error)
+struct route *route_open(struct spool_store *store, const char *stream,
+                         const struct route_config *config, struct positions *positions,
+                         struct error *error)
 {
     struct spool_stats found;
     struct route *route = (struct route *)calloc(1, sizeof(*route));
@@ -82,10 +89,10 @@ struct route *route_open(struct spool_store *store, const char *stream, size_t n
     const struct spool_events events = {
         .changed = on_changed, .dropped = on_dropped, .position = on_position, .arg = route};
     pthread_mutex_init(&route->lock, NULL);
-    route->after = after_ms * NS_PER_MS;
+    route->config = *config;
     route->positions = positions;
     route->name = strdup(stream);
-    route->room = 2 * n_workers; /* a stream and the one that takes its place */
+    route->room = 2 * config->n_workers; /* a stream and the one that takes its place */
     route->joined = (struct joined *)calloc(route->room, sizeof(*route->joined));
     if (route->name != NULL && route->joined != NULL)
         route->spool = spool_open(store, stream, &events, error);
@@ -107,6 +114,44 @@ struct route *route_open(struct spool_store *store, const char *stream, size_t n
              "there is something to be sent first stream=%s records=%" PRIu64 " bytes=%" PRIu64,
              log_quote(route->name), found.records, found.bytes);
     return route;
+}
+
+static bool is_committed(const struct route *route, struct spool_frame *frame)
+{
+    struct spool_position range;
+    bool committed = frame->n_positions > 0;
+    while (committed && spool_frame_position(frame, &range)) {
+        char *stream = strndup(range.stream.ptr, range.stream.len);
+        committed = stream != NULL && positions_is_committed(route->positions, stream, &range.id,
+                                                             range.generation, range.mark.offset);
+        free(stream);
+    }
+    return committed;
+}
+
+void route_skip_committed(struct route *route)
+{
+    struct spool_frame frame;
+    struct arena arena;
+    uint64_t records = 0;
+    bool skipped = true;
+    arena_init(&arena, NULL, FRAME_MOST);
+    while (skipped && spool_next(route->spool, &arena, &frame) == SPOOL_READ) {
+        const uint32_t n = frame.n_records;
+        skipped = is_committed(route, &frame);
+        if (skipped) {
+            spool_ack(route->spool, frame.sequence);
+            records += n;
+        }
+        arena_reset(&arena);
+    }
+    arena_reset(&arena);
+    spool_rewind(route->spool);
+    if (records == 0)
+        return;
+    stats_add(&route->stats, STAT_spool_found, -records);
+    log_info("spool", "records that Kafka has already are not sent again stream=%s records=%" PRIu64,
+             log_quote(route->name), records);
 }
 
 void route_close(struct route **route_ptr)
@@ -179,7 +224,8 @@ static void spool_when_all_saved(struct route *route)
 static void direct_when_delivered(struct route *route)
 {
     struct spool_stats stats;
-    if (route->way != WAY_RETURNING || route->read_back > 0 || !spool_is_empty(route->spool))
+    if (route->way != WAY_RETURNING || route->read_back > 0 || !spool_is_empty(route->spool) ||
+        (route->config.exactly_once && !spool_is_saved(route->spool)))
         return;
     spool_stats(route->spool, &stats);
     stats_add(&route->stats, STAT_discarded_spool_damaged, stats.lost_records - route->lost_told);
@@ -267,16 +313,16 @@ static void leave_direct(struct route *route)
     log_warn("spool",
              "a batch has no outcome for %" PRId64 " ms: the stream goes to disk until Kafka takes "
              "it stream=%s",
-             route->after / NS_PER_MS, log_quote(route->name));
+             route->config.after / NS_PER_MS, log_quote(route->name));
     take_way(route, WAY_LEAVING);
 }
 
 void route_look(struct route *route, int64_t since, int64_t now)
 {
     pthread_mutex_lock(&route->lock);
-    if (route->way == WAY_DIRECT && since != INT64_MAX && now - since >= route->after)
+    if (route->way == WAY_DIRECT && since != INT64_MAX && now - since >= route->config.after)
         leave_direct(route);
-    if (route->way == WAY_RETURNING && now - route->since >= route->after) {
+    if (route->way == WAY_RETURNING && now - route->since >= route->config.after) {
         route->stalled = true;
         take_way(route, WAY_SPOOL);
     }
@@ -288,9 +334,9 @@ int64_t route_due_at(struct route *route, int64_t since)
     int64_t at = INT64_MAX;
     pthread_mutex_lock(&route->lock);
     if (route->way == WAY_RETURNING)
-        at = route->since + route->after;
+        at = route->since + route->config.after;
     else if (route->way == WAY_DIRECT && since != INT64_MAX)
-        at = since + route->after;
+        at = since + route->config.after;
     pthread_mutex_unlock(&route->lock);
     return at;
 }

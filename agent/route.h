@@ -28,8 +28,16 @@ struct stream;
 enum way { WAY_DIRECT, WAY_LEAVING, WAY_SPOOL, WAY_RETURNING };
 
 /* Opens the stream's spool; positions that its frames hold are set. Before anything of the stream is read. NULL and *error. */
-struct route *route_open(struct spool_store *store, const char *stream, size_t n_workers,
-                         int64_t after_ms, struct positions *positions, struct error *error);
+struct route_config {
+    int64_t after; /* ns */
+    size_t n_workers;
+    bool exactly_once; /* goes direct only when it is saved that the spool is empty */
+};
+struct route *route_open(struct spool_store *store, const char *stream,
+                         const struct route_config *config, struct positions *positions,
+                         struct error *error);
+/* Exactly-once, when the positions are known that Kafka has, and before any stream has joined: frames that it has are acknowledged. */
+void route_skip_committed(struct route *route);
 /* When no stream is on it any more. */
 void route_close(struct route **route);
 const char *route_name(const struct route *route);

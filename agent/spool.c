@@ -239,6 +239,16 @@ bool spool_is_empty(struct spool *spool)
     return empty;
 }
 
+bool spool_is_saved(struct spool *spool)
+{
+    pthread_mutex_lock(&spool->lock);
+    bool saved = !spool->ack_dirty && !spool->queued;
+    if (spool->ack_dirty)
+        spool_kick(spool);
+    pthread_mutex_unlock(&spool->lock);
+    return saved;
+}
+
 void spool_stats(struct spool *spool, struct spool_stats *ret_stats)
 {
     pthread_mutex_lock(&spool->lock);

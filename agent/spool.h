@@ -132,6 +132,8 @@ enum spool_append spool_append(struct spool *spool, struct spool_batch *batch, b
 uint64_t spool_durable(struct spool *spool);
 /* Nothing is left that was not acknowledged: a stream may go direct. */
 bool spool_is_empty(struct spool *spool);
+/* That is on disk: a crash brings nothing of it back. False: it will be, soon, and `changed` tells. */
+bool spool_is_saved(struct spool *spool);
 
 enum spool_read {
     SPOOL_READ,     /* *ret_frame */

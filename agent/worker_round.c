@@ -87,9 +87,7 @@ static int build(struct worker *worker, struct batch_private *batch, uint64_t *r
     }
     if (chain_run(stream->chain, &batch->b) == -1)
         return -1;
-    if (ship_prepare(worker->producer, batch, ret_discarded, ret_replaced) == -1)
-        return -1;
-    return producer_add_positions(worker->producer, batch, worker->index);
+    return ship_prepare(worker->producer, batch, ret_discarded, ret_replaced);
 }
 
 bool worker_send(struct worker *worker, struct batch_private *batch)
@@ -119,11 +117,32 @@ static bool goes_direct(const struct batch_private *batch)
     return route_go_direct(route);
 }
 
+static void again_later(struct worker *worker)
+{
+    ev_timer_stop(worker->loop, &worker->gather);
+    ev_timer_set(&worker->gather, RETRY_S, 0.);
+    ev_timer_start(worker->loop, &worker->gather);
+}
+
+/* It is as if it had not gone yet. */
+static bool wait_for_memory(struct worker *worker, struct batch_private *batch)
+{
+    struct stream *stream = batch->stream;
+    if (stream->route != NULL && batch->n_messages > 0)
+        route_arrived(stream->route, 0);
+    stream->waiting = batch;
+    again_later(worker);
+    return false;
+}
+
 /* To the producer or to the spool, whichever way the stream's batches go. False: nothing more is read for now. */
 static bool pass_on(struct worker *worker, struct batch_private *batch)
 {
     struct stream *stream = batch->stream;
     if (goes_direct(batch)) {
+        if (producer_add_positions(worker->producer, batch, worker->index) == -1)
+            return wait_for_memory(worker, batch);
+        worker_cost(worker, batch, worker_cost_of(batch));
         stream->waiting = NULL;
         batch->with_client = batch->n_messages > 0;
         batch->since = clock_monotonic();
@@ -132,13 +151,6 @@ static bool pass_on(struct worker *worker, struct batch_private *batch)
     bool spooled = worker_spool_batch(worker, batch);
     stream->waiting = spooled ? NULL : batch;
     return spooled;
-}
-
-static void again_later(struct worker *worker)
-{
-    ev_timer_stop(worker->loop, &worker->gather);
-    ev_timer_set(&worker->gather, RETRY_S, 0.);
-    ev_timer_start(worker->loop, &worker->gather);
 }
 
 /* Reads and sends one batch. False: nothing more of this stream for now. */

@@ -253,7 +253,8 @@ static bool read_back(struct worker *worker, struct stream *stream)
     batch->read_back = batch->with_client = batch->late = true;
     batch->frame = frame.sequence;
     int64_t unsendable = take_records(worker, batch, &frame);
-    if (unsendable == -1) {
+    if (unsendable == -1 ||
+        producer_add_spooled(worker->producer, batch, &frame, worker->index) == -1) {
         route_put_back(stream->route);
         batch_give(&worker->pool, batch);
         stream->back_at = clock_monotonic() + AGAIN_DISK;

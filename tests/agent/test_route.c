@@ -36,7 +36,8 @@ static void rig_begin(struct rig *rig, size_t n_streams)
     struct error error;
     rig->store = spool_store_open(&rig->config, rig->fd, 1, rig->flusher, &error);
     assert_non_null(rig->store);
-    rig->route = route_open(rig->store, "s", 2, AFTER / NS_PER_MS, rig->positions, &error);
+    const struct route_config config = {.after = AFTER, .n_workers = 2};
+    rig->route = route_open(rig->store, "s", &config, rig->positions, &error);
     assert_non_null(rig->route);
     for (size_t i = 0; i < n_streams; i++)
         route_join(rig->route, &rig->streams[i], on_wake);

@@ -7,8 +7,9 @@ import time
 
 import oracle
 from agent import SLOW, tail_to
-from kafka import KafkaBroker
+from kafka import KafkaBroker, wait_until
 from oracle import Writer, compare
+from spooling import AT_ONCE, AWAY, NOWHERE, SOON, all_on_disk, connect
 
 RATE = 3000  # lines a second of each writer
 POSITIONS = 'splashdam.positions'
@@ -267,32 +268,58 @@ def test_after_at_least_once_what_was_delivered_meanwhile_is_not_sent_again(own_
     check(own_broker, 'switched', {'a': 3000})
 
 
-def test_what_at_least_once_left_in_the_spool_has_to_be_sent_first(own_broker, agents, logs):
-    own_broker.create_topic('left')
-    agent = agents(own_broker, {'app': tail_to(logs / '*.log', 'left')}, drain='100ms')
-    agent.setup.tree['spool'] = {'after': '100ms', 'fsync': '50ms'}
+def test_what_at_least_once_left_in_the_spool_is_sent_first(broker, agents, topic, logs, report):
+    broker.create_topic(topic)
+    agent = agents(NOWHERE, {'app': tail_to(logs / '*.log', topic)}, spool=AT_ONCE, drain='100ms')
+    oracle.write_file(logs / 'a.log', 'a', 20000)
     agent.start()
-    own_broker.stop()
-    oracle.write_file(logs / 'a.log', 'a', 500)
-    agent.wait_for_log('the stream goes to disk')
-    oracle.write_file(logs / 'a.log', 'a', 500, first=500)
-    agent.wait_account(lambda all: sum(a.get('spooled', 0) for a in all) > 0, 30, 'records in the spool')
+    all_on_disk(agent, 20000)
     agent.kill9()
+    connect(agent, broker)
     agent.setup.tree['kafka']['delivery'] = 'exactly-once'
-    agent.start(wait=False)
-    assert agent.wait(20 * SLOW) == 1
-    assert 'stream app has records in its spool, which exactly-once does not use' in agent.log_text()
-    own_broker.start()
-    agent.setup.tree['kafka']['delivery'] = 'at-least-once'
+    oracle.write_file(logs / 'a.log', 'a', 1000, first=20000)
     agent.start()
-    oracle.wait_for_lines(own_broker.client(), 'left', 1000, 60 * SLOW)
+    oracle.wait_for_lines(broker.client(), topic, 21000, 60 * SLOW)
     agent.wait_idle()
     agent.stop()
-    oracle.write_file(logs / 'a.log', 'a', 1000, first=1000)
-    agent.setup.tree['kafka']['delivery'] = 'exactly-once'
-    agent.start().wait_done(1000)
+    report(check(broker, topic, {'a': 21000}).text())
+
+
+def is_saved(agent, path):
+    """Does the position, which Kafka or the spool has everything before, stand at the file's end?"""
+    with open(os.path.join(agent.state, 'positions')) as file:
+        offsets = [line.split()[7] for line in file if line.rstrip().endswith(str(path))]
+    return offsets == [str(os.path.getsize(path))]
+
+
+def test_an_outage_goes_to_disk_and_every_line_comes_once(own_broker, agents, logs, report):
+    seed = int(os.environ.get('SEED', time.time_ns() % 1000000))
+    print(f'seed={seed}')
+    chance = random.Random(seed)
+    own_broker.create_topic('spooled', partitions=2)
+    agent = exactly_once(agents, own_broker, {'app': tail_to(logs / '*.log', 'spooled')}, spool=SOON, drain='100ms')
+    agent.start()
+    with Writer(logs / 'live.log', 'live', RATE, rotate_every=5000) as writer:
+        agent.wait_read(1)
+        time.sleep(1)
+        own_broker.kill()
+        agent.wait_for_log(AWAY)
+        oracle.write_file(logs / 'gone.log', 'gone', 30000)
+        wait_until(lambda: is_saved(agent, logs / 'gone.log'), 60, 'all of a file in the spool')
+        os.unlink(logs / 'gone.log')
+        agent.kill9()  # Kafka is away now, so the next one reads nothing before it is back
+        agent.start(wait=False)
+        own_broker.start()
+        for _ in range(6):
+            agent.wait_for_log('transactions are used', 60)
+            time.sleep(chance.uniform(0.0, 0.3))
+            agent.kill9()
+            agent.start(wait=False)
+        written = {'live': writer.stop(), 'gone': 30000}
+    oracle.wait_for_lines(own_broker.client(), 'spooled', sum(written.values()), 90 * SLOW)
+    agent.wait_idle()
     agent.stop()
-    compare({'a': 2000}, oracle.read_topic(own_broker.client(), 'left')).check(duplicates=1000)
+    report(f'{check(own_broker, "spooled", written).text()} seed={seed}')
 
 
 def test_proof_and_json_with_times_go_in_transactions(own_broker, agents, logs):
