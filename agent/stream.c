@@ -46,7 +46,7 @@ struct stream *stream_new(const struct config *config, const struct config_strea
     stream->host = slice_str(config->host);
     stream->agent = proof_agent(config->agent.id);
     stream->raw = section->ship.encode == ENCODE_RAW;
-    stream->read_usual = stream->raw ? ARENA_CHUNK_ROOM : STREAM_READ_LEAST * 12;
+    stream->read_usual = STREAM_READ_LEAST * 12;
     stream->read_size = stream->read_usual;
     if (open_parts(stream, config, producer, error) == -1)
         stream_free(&stream);
