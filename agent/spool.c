@@ -51,6 +51,7 @@ struct spool_store *spool_store_open(const struct config_spool *config, int stat
     pthread_mutex_init(&store->lock, NULL);
     store->config = *config;
     store->flusher = flusher;
+    store->state_folder = state_folder;
     store->folder = store->quarantine = -1;
     store->n_streams = n_streams;
     store->segment_max = config->segment_bytes;

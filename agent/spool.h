@@ -81,7 +81,7 @@ bool spool_frame_position(struct spool_frame *frame, struct spool_position *ret_
 
 struct spool_store;
 
-/* Makes <state>/spool. Half of max_bytes is divided equally and kept for each stream, of which there are `n_streams` (>= 1) or as many as are
+/* Makes <state>/spool; the state folder stays open for as long as the store. Half of max_bytes is divided equally and kept for each stream, of which there are `n_streams` (>= 1) or as many as are
  * open, if that is more; the other half is whose who needs it. NULL and *error. */
 struct spool_store *spool_store_open(const struct config_spool *config, int state_folder,
                                      size_t n_streams, struct flusher *flusher, struct error *error);

@@ -66,6 +66,7 @@ struct spool {
     size_t unsynced_bytes;
     bool homeless; /* some of them have to be written anew */
     bool folder_dirty;
+    bool placed; /* the folder itself, and those it stands in, are durable */
     struct spool_cursor cursor;
 
     struct flush_job job;
@@ -83,6 +84,7 @@ struct spool_store {
     struct config_spool config;
     struct flusher *flusher;
     struct spool_keys *keys; /* NULL: no encryption */
+    int state_folder;
     int folder;
     int quarantine;
     size_t n_streams;

@@ -90,6 +90,20 @@ static int sync_unlocked(struct spool *spool, int fd)
     return result;
 }
 
+/* A file is durable when its name is, and that of each folder on the way to it. */
+static int sync_names(struct spool *spool)
+{
+    bool folder = spool->folder_dirty;
+    spool->folder_dirty = false;
+    if (folder && sync_unlocked(spool, spool->fd) == -1)
+        return -1;
+    if (!spool->placed && (sync_unlocked(spool, spool->store->folder) == -1 ||
+                           sync_unlocked(spool, spool->store->state_folder) == -1))
+        return -1;
+    spool->placed = true;
+    return 0;
+}
+
 static void sync_frames(struct spool *spool)
 {
     uint64_t target = spool->written;
@@ -102,10 +116,8 @@ static void sync_frames(struct spool *spool)
     for (struct segment *s = spool->segments; s != NULL && result == 0; s = s->next)
         if (s->fd != -1 && !s->doomed && s->durable_len < s->len)
             result = sync_unlocked(spool, s->fd);
-    bool folder = spool->folder_dirty;
-    spool->folder_dirty = false;
-    if (result == 0 && folder)
-        result = sync_unlocked(spool, spool->fd);
+    if (result == 0)
+        result = sync_names(spool);
     if (result == -1) {
         spool->folder_dirty = true;
         spool->stats.fsync_failures++;
