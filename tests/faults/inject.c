@@ -7,7 +7,8 @@
  *   FAULT_BY=agent        counts calls from the program and its plugins (the default); `libraries`: all others; `all`
  *   FAULT_REPORT=FILE     at the end, and before a SIGKILL, gets the line `seen=S fired=F`
  *   FAULT_JOURNAL=FILE    what is done to the files of the folder FAULT_FOLDER, a line each, for journal.py:
- *                         `open NAME`, `write NAME OFFSET HEX`, `sync NAME`, `rename NAME NAME`, `unlink NAME`; the folder is `.`
+ *                         `open NAME`, `mkdir NAME`, `write NAME OFFSET HEX`, `truncate NAME LENGTH`, `sync NAME`,
+ *                         `rename NAME NAME`, `unlink NAME`; names are within the folder, which itself is `.`
  *
  * Writes to standard error, which is the log, are never counted. The caller is told by its return address. */
 #include <dirent.h>
@@ -31,6 +32,7 @@
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -40,7 +42,7 @@
 /* clang-format off */
 #define CALLS(X) \
     X(open) X(openat) X(read) X(pread) X(preadv) X(write) X(pwrite) X(fsync) X(renameat) X(unlinkat) \
-    X(mkdir) X(flock) X(fcntl) X(stat) X(lstat) X(fstat) X(statx) X(access) X(readlink) X(realpath) \
+    X(ftruncate) X(mkdir) X(mkdirat) X(getrandom) X(fdopendir) X(flock) X(fcntl) X(stat) X(lstat) X(fstat) X(statx) X(access) X(readlink) X(realpath) \
     X(opendir) X(readdir) X(scandir) X(glob) X(fallocate) X(inotify_init1) X(inotify_add_watch) \
     X(eventfd) X(epoll_wait) X(pthread_create) \
     X(malloc) X(calloc) X(realloc) X(reallocarray) X(strdup) X(strndup) X(tsearch)
@@ -279,13 +281,18 @@ static bool name_of(int fd, char name[PATH_MAX])
         memcpy(name, path + prefix + 1, (size_t)len - prefix);
     else
         return false;
-    return true;
+    return strchr(name, ' ') == NULL; /* not deleted */
 }
 
-static bool is_folder(int fd)
+/* The same of a name in an open folder. */
+static bool name_at(int folder_fd, const char *path, char name[PATH_MAX])
 {
-    char name[PATH_MAX];
-    return name_of(fd, name) && strcmp(name, ".") == 0;
+    size_t len;
+    if (path[0] == '/' || !name_of(folder_fd, name))
+        return false;
+    len = strcmp(name, ".") == 0 ? 0 : strlen(name);
+    snprintf(name + len, PATH_MAX - len, "%s%s", len > 0 ? "/" : "", path);
+    return true;
 }
 
 __attribute__((format(printf, 1, 2))) static void note(const char *format, ...)
@@ -330,6 +337,8 @@ static void note_write(const char *name, off_t offset, const unsigned char *byte
     }
 
 STAND_IN(int, mkdir, (const char *path, mode_t mode), (path, mode), -1)
+STAND_IN(DIR *, fdopendir, (int fd), (fd), NULL)
+STAND_IN(ssize_t, getrandom, (void *to, size_t len, unsigned flags), (to, len, flags), -1)
 STAND_IN(int, flock, (int fd, int how), (fd, how), -1)
 STAND_IN(int, stat, (const char *path, struct stat *st), (path, st), -1)
 STAND_IN(int, lstat, (const char *path, struct stat *st), (path, st), -1)
@@ -388,8 +397,46 @@ static size_t part_of(enum action action, size_t len)
 
 STAND_IN_TRANSFER(read, (int fd, void *to, size_t len), (fd, to, len))
 STAND_IN_TRANSFER(pread, (int fd, void *to, size_t len, off_t offset), (fd, to, len, offset))
-STAND_IN_TRANSFER(pwrite, (int fd, const void *from, size_t len, off_t offset),
-                  (fd, from, len, offset))
+ssize_t pwrite(int fd, const void *from, size_t len, off_t offset)
+{
+    REAL(pwrite);
+    char name[PATH_MAX];
+    enum action action = decide(CALL_pwrite, __builtin_return_address(0));
+    if (action == FAIL)
+        return -1;
+    ssize_t result = real(fd, from, part_of(action, len), offset);
+    if (action == KILL_AFTER || action == KILL_AMID)
+        end_it();
+    if (result > 0 && name_of(fd, name))
+        note_write(name, offset, (const unsigned char *)from, (size_t)result);
+    return result;
+}
+
+int ftruncate(int fd, off_t len)
+{
+    REAL(ftruncate);
+    char name[PATH_MAX];
+    enum action action = decide(CALL_ftruncate, __builtin_return_address(0));
+    int result = action == FAIL ? -1 : real(fd, len);
+    if (action == KILL_AFTER)
+        end_it();
+    if (result == 0 && name_of(fd, name))
+        note("truncate %s %jd\n", name, (intmax_t)len);
+    return result;
+}
+
+int mkdirat(int at, const char *path, mode_t mode)
+{
+    REAL(mkdirat);
+    char name[PATH_MAX];
+    enum action action = decide(CALL_mkdirat, __builtin_return_address(0));
+    int result = action == FAIL ? -1 : real(at, path, mode);
+    if (action == KILL_AFTER)
+        end_it();
+    if (result == 0 && name_at(at, path, name))
+        note("mkdir %s\n", name);
+    return result;
+}
 
 ssize_t preadv(int fd, const struct iovec *parts, int n, off_t offset)
 {
@@ -453,12 +500,13 @@ int openat(int at, const char *path, int flags, ...)
     va_start(args, flags);
     mode_t mode = (flags & O_CREAT) != 0 ? va_arg(args, mode_t) : 0;
     va_end(args);
+    char name[PATH_MAX];
     enum action action = decide(CALL_openat, __builtin_return_address(0));
     int fd = action == FAIL ? -1 : real(at, path, flags, mode);
     if (action == KILL_AFTER)
         end_it();
-    if (fd != -1 && (flags & O_CREAT) != 0 && is_folder(at))
-        note("open %s\n", path);
+    if (fd != -1 && (flags & O_CREAT) != 0 && name_at(at, path, name))
+        note("open %s\n", name);
     return fd;
 }
 
@@ -478,24 +526,26 @@ int fsync(int fd)
 int renameat(int from_at, const char *from, int to_at, const char *to)
 {
     REAL(renameat);
+    char name[PATH_MAX], other[PATH_MAX];
     enum action action = decide(CALL_renameat, __builtin_return_address(0));
     int result = action == FAIL ? -1 : real(from_at, from, to_at, to);
     if (action == KILL_AFTER)
         end_it();
-    if (result == 0 && is_folder(from_at))
-        note("rename %s %s\n", from, to);
+    if (result == 0 && name_at(from_at, from, name) && name_at(to_at, to, other))
+        note("rename %s %s\n", name, other);
     return result;
 }
 
 int unlinkat(int at, const char *path, int flags)
 {
     REAL(unlinkat);
+    char name[PATH_MAX];
     enum action action = decide(CALL_unlinkat, __builtin_return_address(0));
     int result = action == FAIL ? -1 : real(at, path, flags);
     if (action == KILL_AFTER)
         end_it();
-    if (result == 0 && is_folder(at))
-        note("unlink %s\n", path);
+    if (result == 0 && name_at(at, path, name))
+        note("unlink %s\n", name);
     return result;
 }
 

@@ -1,8 +1,10 @@
 """What a disk may hold after a power cut, from the journal of inject.so.
 
 The file system keeps a file's bytes from the end of its fsync(2) on, and names from that of the folder's. Of the rest anything
-may be there: none of it, all of it, some sectors; names in the order in which they were changed, or with one change missing."""
+may be there: none of it, all of it, some sectors; names in the order in which they were changed, or with one change missing. What
+is in a folder that has no name is gone."""
 import dataclasses
+import os
 
 SECTOR = 512
 
@@ -24,14 +26,18 @@ class File:
         return found
 
 
+class Folder:
+    pass
+
+
 class Disk:
     def __init__(self):
-        self.names = {}  # as they are surely found: name -> File
+        self.names = {}  # as they are surely found: name -> File or Folder
         self.changes = []  # since then: (what, name, name or File)
 
     @staticmethod
     def change(names, what, name, other):
-        if what == 'open':
+        if what == 'make':
             names[name] = other
         elif what == 'unlink':
             names.pop(name, None)
@@ -44,36 +50,52 @@ class Disk:
             self.change(names, *change)
         return names
 
+    def sync(self, name):
+        file = self.present().get(name)
+        if isinstance(file, File):
+            file.synced = file.data
+            return
+        within = [change for change in self.changes if (os.path.dirname(change[1]) or '.') == name]
+        for change in within:
+            self.change(self.names, *change)
+            self.changes.remove(change)
+
     def do(self, what, *arguments):
         name = arguments[0]
-        if what == 'open':
+        if what in ('open', 'mkdir'):
             if name not in self.present():
-                self.changes.append(('open', name, File()))
+                self.changes.append(('make', name, File() if what == 'open' else Folder()))
         elif what == 'write':
             file = self.present()[name]
             offset, data = int(arguments[1]), bytes.fromhex(arguments[2])
             file.data = file.data[:offset].ljust(offset, b'\0') + data + file.data[offset + len(data):]
-        elif what == 'sync' and name == '.':
-            self.names, self.changes = self.present(), []
-        elif what == 'sync':
+        elif what == 'truncate':
             file = self.present()[name]
-            file.synced = file.data
+            file.data = file.data[:int(arguments[1])]
+        elif what == 'sync':
+            self.sync(name)
         else:
             self.changes.append((what, name, arguments[1] if what == 'rename' else None))
 
     def states(self):
-        """Each folder that may be found: a dict of names and contents."""
+        """Each folder that may be found: a dict of names and contents; a folder's content is None."""
         orders = [self.changes[:n] for n in range(len(self.changes) + 1)]
         orders += [self.changes[:n] + self.changes[n + 1:] for n in range(len(self.changes))]
         for order in orders:
             names = dict(self.names)
             for change in order:
                 self.change(names, *change)
-            whole = {name: file.data for name, file in names.items()}
+            names = {name: file for name, file in names.items() if has_place(names, name)}
+            whole = {name: getattr(file, 'data', None) for name, file in names.items()}
             yield whole
             for name, file in names.items():
-                for content in file.contents():
+                for content in file.contents() if isinstance(file, File) else ():
                     yield {**whole, name: content}
+
+
+def has_place(names, name):
+    folder = os.path.dirname(name)
+    return folder == '' or (folder in names and has_place(names, folder))
 
 
 def states(path):
@@ -87,7 +109,7 @@ def states(path):
                 continue
             disk.do(what, *arguments)
             for state in disk.states():
-                key = tuple(sorted(state.items()))
+                key = frozenset(state.items())
                 if key not in seen:
                     seen.add(key)
                     yield written, state
