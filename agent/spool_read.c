@@ -33,8 +33,9 @@ static bool cursor_open(struct spool *spool)
         int fd = s->fd != -1 ? fcntl(s->fd, F_DUPFD_CLOEXEC, 0)
                              : segment_open(spool->fd, name, O_RDONLY);
         if (fd == -1) {
-            spool_complain(spool, COMPLAIN_DAMAGE, "cannot open a segment", errno);
-            if (errno != ENOENT && errno != ELOOP && errno != ENXIO)
+            const int error = errno;
+            spool_complain(spool, COMPLAIN_DAMAGE, "cannot open a segment", error);
+            if (error != ENOENT && error != ELOOP && error != ENXIO)
                 return false; /* such as for want of a descriptor: later */
             /* It is gone: what is behind it is still to be had. */
             spool->stats.missing_frames += s->last - cursor->sequence;

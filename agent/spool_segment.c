@@ -15,6 +15,7 @@
 #define SUFFIX       ".seg"
 #define PAGE         ((size_t)4096)
 #define WINDOW       ((size_t)65536) /* bytes that are looked through at once for a header */
+#define READ_TRIES   3
 
 /* ---- names ---- */
 
@@ -164,6 +165,7 @@ void segment_scan_init(struct segment_scan *scan, int fd, uint64_t salt, uint64_
     scan->salt = salt;
     scan->at = at;
     scan->end = end;
+    scan->unreadable = false;
 }
 
 void segment_scan_fini(struct segment_scan *scan)
@@ -173,17 +175,19 @@ void segment_scan_fini(struct segment_scan *scan)
 }
 
 /* Always all of it: pages that can't be read, or are gone, are zeros. */
-static void read_at(int fd, uint64_t offset, char *to, size_t len)
+static void read_at(struct segment_scan *scan, uint64_t offset, char *to, size_t len)
 {
     size_t done = 0;
+    int tries = 0;
     while (done < len) {
-        ssize_t n = pread(fd, to + done, len - done, (off_t)(offset + done));
-        if (n == -1 && errno == EINTR)
+        ssize_t n = pread(scan->fd, to + done, len - done, (off_t)(offset + done));
+        if (n == -1 && (errno == EINTR || ++tries < READ_TRIES))
             continue;
         if (n > 0) {
             done += (size_t)n;
             continue;
         }
+        scan->unreadable |= n == -1;
         size_t page = PAGE - (size_t)((offset + done) % PAGE);
         size_t hole = n == 0 || page > len - done ? len - done : page;
         memset(to + done, 0, hole);
@@ -203,13 +207,13 @@ static int make_room(struct segment_scan *scan, size_t room)
     return 0;
 }
 
-static enum spool_header_result header_at(const struct segment_scan *scan, uint64_t at,
+static enum spool_header_result header_at(struct segment_scan *scan, uint64_t at,
                                           struct spool_header *header)
 {
     char bytes[SPOOL_HEADER];
     if (scan->end - at < SPOOL_HEADER)
         return HEADER_WRONG;
-    read_at(scan->fd, at, bytes, sizeof(bytes));
+    read_at(scan, at, bytes, sizeof(bytes));
     return spool_header_read(bytes, scan->salt, header);
 }
 
@@ -223,7 +227,7 @@ static int find_header(struct segment_scan *scan, uint64_t from, uint64_t *ret_a
         uint64_t left = scan->end - from;
         size_t len = left < WINDOW + SPOOL_HEADER ? (size_t)left : WINDOW + SPOOL_HEADER;
         const char *at = scan->bytes;
-        read_at(scan->fd, from, scan->bytes, len);
+        read_at(scan, from, scan->bytes, len);
         const char *last = scan->bytes + len - SPOOL_HEADER; /* where one could begin */
         while (at <= last) {
             at = (const char *)memmem(at, (size_t)(last - at) + 4, SPOOL_MAGIC, 4);
@@ -242,19 +246,19 @@ static int find_header(struct segment_scan *scan, uint64_t from, uint64_t *ret_a
 }
 
 /* Could it be the beginning of a frame of which the rest was not written? Zeros are what a power cut leaves of a file that had grown. */
-static bool looks_torn(const struct segment_scan *scan, uint64_t from)
+static bool looks_torn(struct segment_scan *scan, uint64_t from)
 {
     char bytes[SPOOL_HEADER];
     uint64_t left = scan->end - from;
     if (left < SPOOL_HEADER) {
         size_t len = left < 4 ? (size_t)left : 4;
-        read_at(scan->fd, from, bytes, len);
+        read_at(scan, from, bytes, len);
         if (memcmp(bytes, SPOOL_MAGIC, len) == 0)
             return true;
     }
     for (uint64_t at = from; at < scan->end; at += sizeof(bytes)) {
         size_t len = scan->end - at < sizeof(bytes) ? (size_t)(scan->end - at) : sizeof(bytes);
-        read_at(scan->fd, at, bytes, len);
+        read_at(scan, at, bytes, len);
         for (size_t i = 0; i < len; i++)
             if (bytes[i] != 0)
                 return false;
@@ -277,7 +281,8 @@ static enum segment_found skip(struct segment_scan *scan, struct segment_piece *
     scan->at = piece->to;
     if (piece->to < scan->end || fits)
         return FOUND_DAMAGE;
-    return piece->known || looks_torn(scan, piece->from) ? FOUND_TORN : FOUND_DAMAGE;
+    bool torn = piece->known || looks_torn(scan, piece->from);
+    return torn && !scan->unreadable ? FOUND_TORN : FOUND_DAMAGE;
 }
 
 enum segment_found segment_next(struct segment_scan *scan, struct segment_piece *piece)
@@ -297,7 +302,7 @@ enum segment_found segment_next(struct segment_scan *scan, struct segment_piece 
         return skip(scan, piece);
     if (make_room(scan, SPOOL_HEADER + len) == -1)
         return FOUND_FAILED;
-    read_at(scan->fd, scan->at, scan->bytes, SPOOL_HEADER + len);
+    read_at(scan, scan->at, scan->bytes, SPOOL_HEADER + len);
     if (!spool_body_valid(&piece->header, scan->bytes + SPOOL_HEADER))
         return skip(scan, piece);
     piece->to = scan->at = body + len;

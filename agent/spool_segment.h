@@ -41,6 +41,7 @@ struct segment_scan {
     int fd;
     uint64_t salt;
     uint64_t at, end; /* looks at [at, end) */
+    bool unreadable;  /* some of it: nothing is taken for torn then, which would be cut off */
     char *bytes;      /* of the frame that was found; freed by segment_scan_fini() */
     size_t room;
 };
