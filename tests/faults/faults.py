@@ -46,7 +46,8 @@ class Reader:
         self.topic = topic
         self.messages = []
         self.consumer = Consumer({**broker.client(), 'group.id': 'faults', 'enable.auto.commit': False,
-                                  'auto.offset.reset': 'error', 'fetch.wait.max.ms': 20})
+                                  'auto.offset.reset': 'error', 'fetch.wait.max.ms': 20,
+                                  'reconnect.backoff.ms': 10, 'reconnect.backoff.max.ms': 50})
         self.consumer.assign([TopicPartition(topic, 0, 0)])
 
     def poll(self, seconds):
