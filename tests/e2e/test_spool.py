@@ -146,6 +146,46 @@ def test_missing_topic_fills_only_its_share_of_the_spool(tmp_path, agents, logs,
         broker.kill()
 
 
+@pytest.mark.parametrize('when_full', ['block', 'drop_newest'])
+def test_what_a_full_spool_left_with_the_client_is_read_again_after_a_kill(when_full, tmp_path, agents, logs, report):
+    """The client has more than the spool takes. What it delivers makes room for newer lines, while older ones still wait for their
+    topic: the newer ones' place in the file must not be taken for how far all of it is done."""
+    broker = KafkaBroker(tmp_path / 'kafka', {'auto.create.topics.enable': 'false'}).start()
+    try:
+        broker.create_topic('good')
+        broker.kill()
+        stream = tail_to(logs / 'a.log', '%{src}', chain=[{'parse_regex': {'pattern': '^src=(?<src>[^ ]+) ', 'keep': True}}])
+        agent = agents(broker, {'app': stream}, spool={**SMALL, 'max_bytes': '1MiB', 'when_full': when_full})
+        oracle.write_file(logs / 'a.log', 'good', 8000)
+        oracle.write_file(logs / 'a.log', 'missing', 2000)
+        agent.start()
+        agent.wait_read(10000)
+        agent.wait_for_log(AWAY)
+        wait_saved(agent)
+        oracle.write_file(logs / 'a.log', 'good', 1000, first=8000)
+        agent.wait_read(10000 + 400)  # a batch that waits for room
+        broker.start()
+        agent.wait_account(lambda all: sum(a['delivered'] for a in all) >= 8000, 30, 'what can be delivered')
+        oracle.write_file(logs / 'a.log', 'good', 1000, first=9000)
+        agent.wait_account(lambda all: sum(a.get('spool_in', 0) for a in all) >= 1000, 30, 'newer lines to go to disk')
+        wait_saved(agent)
+        agent.kill9()
+        broker.create_topic('missing')
+        agent.start()
+        agent.wait_for_log(BACK, 60)
+        agent.wait_idle()
+        agent.stop()
+        messages = oracle.read_topic(broker.client(), 'good') + oracle.read_topic(broker.client(), 'missing')
+        result = compare({'good': 10000, 'missing': 2000}, messages)
+        if when_full == 'block':
+            result.check(duplicates=10000)
+        else:  # what was given up before the kill is read again, behind newer lines
+            assert [result.counts()[k] for k in 'LCX'] == [0] * 3, result.text()
+        report(f'{result.text()} D<=10000')
+    finally:
+        broker.kill()
+
+
 def test_deliveries_that_time_out_are_sent_again_in_order(own_broker, agents, logs, report):
     own_broker.create_topic('timeout')
     agent = agents(own_broker, {'app': tail_to(logs / '*.log', 'timeout')}, spool=SOON, memory='1MiB',
