@@ -150,6 +150,7 @@ class History:
     def recovers(self, doubles, seconds=8):
         """A start without faults makes everything good: None, or what is wrong. `doubles`: so many in all."""
         self.start()
+        self.agent.wait_for_log(' info main: running')  # from then on SIGTERM ends it cleanly
         whole = self.wait(seconds)
         if self.end() != 0:
             return 'the next run failed'
