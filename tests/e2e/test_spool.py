@@ -219,6 +219,8 @@ def test_stops_in_an_outage_lose_and_double_nothing(broker, agents, topic, logs,
         if n == 0:
             agent.wait_for_log(AWAY)
         agent.wait_read(20000)
+        if n > 0:  # what it found in the spool is with the client, and the new lines go to disk all the same
+            agent.wait_account(lambda all: sum(a.get('spool_in', 0) for a in all) >= 20000, 30, 'the new lines on disk')
         status, seconds = agent.terminate()
         longest = max(longest, seconds)
         assert status == 0
