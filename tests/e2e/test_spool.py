@@ -176,12 +176,8 @@ def test_what_a_full_spool_left_with_the_client_is_read_again_after_a_kill(when_
         agent.wait_idle()
         agent.stop()
         messages = oracle.read_topic(broker.client(), 'good') + oracle.read_topic(broker.client(), 'missing')
-        result = compare({'good': 10000, 'missing': 2000}, messages)
-        if when_full == 'block':
-            result.check(duplicates=10000)
-        else:  # what was given up before the kill is read again, behind newer lines
-            assert [result.counts()[k] for k in 'LCX'] == [0] * 3, result.text()
-        report(f'{result.text()} D<=10000')
+        result = compare({'good': 10000, 'missing': 2000}, messages).check(duplicates=2000)
+        report(f'{result.text()} D<=2000')
     finally:
         broker.kill()
 
@@ -197,7 +193,7 @@ def test_deliveries_that_time_out_are_sent_again_in_order(own_broker, agents, lo
             own_broker.freeze()
             agent.wait_for_log(AWAY)
             in_flight += 2**20 // 256  # as many as the memory has room for
-            time.sleep(8)
+            time.sleep(6)
             own_broker.thaw()
             time.sleep(3)
         written = {'a': writer.stop()}

@@ -17,7 +17,7 @@ CASES = [
     ('renameat', 'EIO', False), ('pread', 'EIO', False), ('pread', 'short', False), ('fdopendir,readdir', 'EIO', False),
     ('getrandom', 'EAGAIN', False), ('fcntl', 'EMFILE', False),
 ]
-SHORT_RUNS = 8  # of each case, when not all are tried
+SHORT_RUNS = 6  # of each case, when not all are tried
 HEAL_SECONDS = 10
 LINES = 600  # more than a segment
 RUN = 2 * LINES + 20  # lines of one

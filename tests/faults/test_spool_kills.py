@@ -8,7 +8,7 @@ from faults import points
 from test_spool_calls import LINES, begin, outage
 
 STEPS = 'openat,mkdirat,write,pwrite,fsync,ftruncate,renameat,unlinkat'
-SHORT_RUNS = 20  # of each case, when not all are tried
+SHORT_RUNS = 12  # of each case, when not all are tried
 
 
 def on_disk(history):
