@@ -44,11 +44,20 @@ int agent_spool_route(struct agent *agent, const char *stream, struct route **re
     if (*ret_route != NULL)
         return 0;
     *ret_new = true;
-    const struct route_config config = {.after = agent->config->spool.after * NS_PER_MS,
+    const bool exactly_once = agent->config->kafka.delivery == DELIVERY_EXACTLY_ONCE;
+    /* A transaction's batches have no outcome before its end. */
+    const int64_t after =
+        agent->config->spool.after + (exactly_once ? agent->config->kafka.transaction : 0);
+    const struct route_config config = {.after = after * NS_PER_MS,
                                         .n_workers = (size_t)agent->n_workers,
-                                        .exactly_once =
-                                            agent->config->kafka.delivery == DELIVERY_EXACTLY_ONCE};
+                                        .exactly_once = exactly_once};
     *ret_route = route_open(agent->spool, stream, &config, agent->positions, error);
+    /* One that a reload brings: Kafka's positions are known by then. */
+    if (*ret_route != NULL && config.exactly_once && !agent->waiting &&
+        route_skip_committed(*ret_route) == -1) {
+        route_close(ret_route);
+        return error_set(error, "out of memory");
+    }
     return *ret_route == NULL ? -1 : 0;
 }
 
@@ -74,5 +83,8 @@ void agent_spool_close(struct agent *agent)
 void agent_spool_skip(struct agent *agent)
 {
     for (size_t i = 0; i < agent->n_routes; i++)
-        route_skip_committed(agent->routes[i]);
+        if (route_skip_committed(agent->routes[i]) == -1) {
+            log_error("main", "out of memory");
+            exit(1); /* nothing was read yet */
+        }
 }

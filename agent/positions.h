@@ -71,8 +71,10 @@ struct position {
     uint64_t generation; /* of the text: stays when it goes on in a copy, is another one after a truncation */
     struct mark mark;
     struct mark sent; /* exactly-once: the one behind all that is on its way; the owner's */
-    uint64_t kafka_generation, kafka_offset; /* exactly-once: what Kafka told at the start */
-    int owner;                               /* index of the worker that has claimed it, or -1 */
+    uint64_t kafka_generation,
+        kafka_offset; /* exactly-once: what Kafka told at the start; 0: nothing */
+    struct content_hash kafka_head;
+    int owner;      /* index of the worker that has claimed it, or -1 */
     uint32_t place; /* in the list of all: position_list_add(), position_list_remove() */
 };
 
@@ -144,9 +146,16 @@ int positions_adopt(struct positions *positions, const struct position *from);
  * that batch, and they are 0. */
 uint64_t positions_sequence(struct positions *positions, const char *stream,
                             const struct identity *id, int worker, int64_t *ret_copied);
-/* Has Kafka, as it told at the start, all of this text up to there? */
-bool positions_is_committed(struct positions *positions, const char *stream,
-                            const struct identity *id, uint64_t generation, uint64_t offset);
+/* What Kafka told at the start of the stream's generations; malloc'ed. -1: no memory. */
+struct kafka_mark {
+    uint64_t generation, offset;
+    struct content_hash head;
+};
+int positions_kafka_marks(struct positions *positions, const char *stream,
+                          struct kafka_mark **ret_marks, size_t *ret_n);
+/* Is what Kafka told of this file a text that took the place of that one? */
+bool positions_kafka_is_later(struct positions *positions, const char *stream,
+                              const struct identity *id, uint64_t generation);
 
 /* Calls `each` for every entry of the stream that nobody has claimed, under the lock: `each` calls nothing of this
  * file. */

@@ -96,14 +96,20 @@ static bool is_ahead(const struct position *p, const struct position *from)
                                              : positions_is_later(p->generation, from->generation);
 }
 
+static void note_kafka(struct position *p, const struct position *from)
+{
+    p->kafka_generation = from->generation;
+    p->kafka_offset = from->mark.offset;
+    p->kafka_head = from->mark.head;
+}
+
 int positions_adopt(struct positions *positions, const struct position *from)
 {
     int result = 0;
     pthread_mutex_lock(&positions->lock);
     struct position *p = positions_entry_find(positions, from->stream, &from->id);
     if (p != NULL) {
-        p->kafka_generation = from->generation;
-        p->kafka_offset = from->mark.offset;
+        note_kafka(p, from);
     }
     if (p != NULL && (p->owner != -1 || is_ahead(p, from)))
         goto out;
@@ -122,8 +128,7 @@ int positions_adopt(struct positions *positions, const struct position *from)
     p->sequence = from->sequence;
     p->generation = from->generation;
     p->mark = from->mark;
-    p->kafka_generation = from->generation;
-    p->kafka_offset = from->mark.offset;
+    note_kafka(p, from);
     if (p->sequence >= positions->next_sequence)
         positions->next_sequence = p->sequence + 1;
     positions_set_dirty(positions);
@@ -132,18 +137,42 @@ out:
     return result;
 }
 
-bool positions_is_committed(struct positions *positions, const char *stream,
-                            const struct identity *id, uint64_t generation, uint64_t offset)
+int positions_kafka_marks(struct positions *positions, const char *stream,
+                          struct kafka_mark **ret_marks, size_t *ret_n)
 {
-    bool committed = false;
+    size_t n = 0;
+    pthread_mutex_lock(&positions->lock);
+    struct kafka_mark *marks = (struct kafka_mark *)malloc((positions->list.n + 1) * sizeof(*marks));
+    for (size_t i = 0; marks != NULL && i < positions->list.n; i++) {
+        const struct position *p = positions->list.items[i];
+        if (p->kafka_generation != 0 && strcmp(p->stream, stream) == 0)
+            marks[n++] = (struct kafka_mark){p->kafka_generation, p->kafka_offset, p->kafka_head};
+    }
+    pthread_mutex_unlock(&positions->lock);
+    *ret_marks = marks;
+    *ret_n = n;
+    return marks == NULL ? -1 : 0;
+}
+
+bool positions_kafka_is_later(struct positions *positions, const char *stream,
+                              const struct identity *id, uint64_t generation)
+{
     pthread_mutex_lock(&positions->lock);
     const struct position *p = positions_entry_find(positions, stream, id);
-    if (p != NULL && p->kafka_offset != 0 && p->kafka_generation == generation)
-        committed = offset <= p->kafka_offset;
-    else if (p != NULL && p->kafka_generation != 0)
-        committed = positions_is_later(p->kafka_generation, generation);
+    bool later = p != NULL && p->kafka_generation != 0 &&
+                 positions_is_later(p->kafka_generation, generation);
     pthread_mutex_unlock(&positions->lock);
-    return committed;
+    return later;
+}
+
+/* Is the same queued already? */
+static bool has_news(const struct positions *positions, const struct position *p)
+{
+    const struct position_news *news = positions->news;
+    while (news != NULL && (news->worker != p->owner || !identity_equal(&news->id, &p->id) ||
+                            strcmp(news->stream, p->stream) != 0))
+        news = news->next;
+    return news != NULL;
 }
 
 uint64_t positions_sequence(struct positions *positions, const char *stream,
@@ -159,7 +188,8 @@ uint64_t positions_sequence(struct positions *positions, const char *stream,
     } else {
         const struct position gone = {
             .stream = (char *)(uintptr_t)stream, .id = *id, .owner = worker};
-        positions_add_news(positions, &gone);
+        if (!has_news(positions, &gone))
+            positions_add_news(positions, &gone);
     }
     pthread_mutex_unlock(&positions->lock);
     return sequence;

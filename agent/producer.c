@@ -267,7 +267,8 @@ static rd_kafka_resp_err_t send_one(struct producer *producer, struct batch_priv
     const int64_t time = time_of(batch, message, extra, ret_replaced);
     const int64_t own = extra == NULL ? 0 : extra->time;
     if (extra != NULL)
-        extra->time = time;
+        __atomic_store_n(&extra->time, time,
+                         __ATOMIC_RELAXED); /* a worker may be writing it to disk */
     const struct producing what = {.topic = message->topic->handle,
                                    .partition = RD_KAFKA_PARTITION_UA,
                                    .payload = unconst(message->payload),
@@ -280,7 +281,7 @@ static rd_kafka_resp_err_t send_one(struct producer *producer, struct batch_priv
                                    .message = batch->positions == NULL ? NULL : message};
     rd_kafka_resp_err_t code = producer_produce(producer->client, &what, false);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR && extra != NULL)
-        extra->time = own;
+        __atomic_store_n(&extra->time, own, __ATOMIC_RELAXED);
     return code;
 }
 

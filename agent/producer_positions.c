@@ -32,7 +32,7 @@ static int add(struct transactions *t, struct batch_private *batch, const char *
     struct slice value = {NULL, 0};
     if (text.ptr != NULL)
         value = arena_copy(&batch->out, text);
-    if (batch->out.overflowed)
+    if (kept.ptr == NULL || (text.ptr != NULL && value.ptr == NULL))
         return -1;
     batch->positions[batch->n_positions++] = (struct message){.payload = value.ptr,
                                                               .payload_len = (uint32_t)value.len,

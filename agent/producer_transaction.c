@@ -113,11 +113,16 @@ static enum step take_error(struct transactions *t, rd_kafka_error_t *error, con
 
 /* ---- a transaction ---- */
 
-static bool is_impatient(struct transactions *t)
+bool transactions_are_impatient(struct transactions *t)
 {
     pthread_mutex_lock(&t->lock);
     bool impatient = t->renew && clock_monotonic() - t->renew_at > PATIENCE_NS;
     pthread_mutex_unlock(&t->lock);
+    if (impatient)
+        log_warn("kafka",
+                 "nothing was answered for %d s: the client with the new configuration finds out "
+                 "what was committed",
+                 (int)(PATIENCE_NS / NS_PER_S));
     return impatient;
 }
 
@@ -129,6 +134,7 @@ static enum step begin(struct transactions *t)
     t->open = true;
     t->number++;
     t->opened = t->newest = clock_monotonic();
+    t->opened_boot = clock_ns(CLOCK_BOOTTIME);
     return transactions_send_name(t);
 }
 
@@ -160,13 +166,8 @@ static enum step call(struct transactions *t,
         enum step step = take_error(t, error, what);
         if (step != STEP_AGAIN)
             return step;
-        if (is_impatient(t)) {
-            log_warn("kafka",
-                     "nothing was answered for %d s: the client with the new "
-                     "configuration finds out what was committed",
-                     (int)(PATIENCE_NS / NS_PER_S));
+        if (transactions_are_impatient(t))
             return STEP_LOST;
-        }
         int64_t left = CALL_MS * NS_PER_MS - (clock_monotonic() - began);
         if (transactions_pause(t, left > 0 ? left : 0) == STEP_STOP)
             return STEP_STOP;
@@ -426,7 +427,7 @@ static enum step is_replaced(struct transactions *t)
 {
     struct kafka_positions found;
     char name[TRANSACTION_NAME_MAX];
-    if (!t->begun || !t->open || clock_monotonic() - t->opened < t->timeout)
+    if (!t->begun || !t->open || clock_ns(CLOCK_BOOTTIME) - t->opened_boot < t->timeout)
         return STEP_FENCED;
     enum step step = read_positions(t, &found);
     if (step != STEP_DONE) {

@@ -66,8 +66,9 @@ struct transactions {
     bool open;
     bool trial;             /* the open transaction, or the last one, is of streams that failed */
     int64_t opened, newest; /* ns, monotonic: begun; something was sent last */
-    int64_t timeout;        /* ns: after so long Kafka itself aborts it */
-    size_t size;            /* bytes of `sent` */
+    int64_t opened_boot; /* the same by CLOCK_BOOTTIME: Kafka's time goes on while this machine is suspended */
+    int64_t timeout; /* ns: after so long Kafka itself aborts it */
+    size_t size;     /* bytes of `sent` */
     struct log_limit waits, aborts;
 };
 
@@ -102,6 +103,8 @@ enum step transactions_wait(struct transactions *t, int64_t until);
 /* Waits for so long, whatever comes. STEP_STOP: the agent ends. */
 enum step transactions_pause(struct transactions *t, int64_t ns);
 
+/* There is another configuration, and the client with the old one had time enough. */
+bool transactions_are_impatient(struct transactions *t);
 /* The open transaction is of streams that failed, and keeps others waiting for long. */
 bool transactions_must_yield(struct transactions *t);
 

@@ -46,6 +46,8 @@ enum step transactions_flush(struct transactions *t)
     while (!atomic_load(&t->failed) && rd_kafka_flush(t->rk, FLUSH_MS) != RD_KAFKA_RESP_ERR_NO_ERROR)
         if (is_lost(t) || transactions_must_yield(t))
             return STEP_ABORT;
+        else if (transactions_are_impatient(t))
+            return STEP_LOST;
         else if (transactions_pause(t, 0) == STEP_STOP)
             return STEP_STOP;
     return atomic_load(&t->failed) ? STEP_ABORT : STEP_DONE;
@@ -57,6 +59,8 @@ static enum step stopped(struct transactions *t, struct stream *stream, int code
     unsigned times;
     if (atomic_load(&t->failed) || is_lost(t) || transactions_must_yield(t))
         return STEP_ABORT;
+    if (transactions_are_impatient(t))
+        return STEP_LOST;
     switch (code) {
     case RD_KAFKA_RESP_ERR_NO_ERROR:
     case RD_KAFKA_RESP_ERR__QUEUE_FULL:
@@ -134,6 +138,8 @@ static enum step wait_for_room(struct transactions *t)
     while (rd_kafka_outq_len(t->rk) > CLIENT_MOST) {
         if (atomic_load(&t->failed) || is_lost(t) || transactions_must_yield(t))
             return STEP_ABORT;
+        if (transactions_are_impatient(t))
+            return STEP_LOST;
         if (transactions_pause(t, ROOM_NS) == STEP_STOP)
             return STEP_STOP;
     }
@@ -255,7 +261,7 @@ void transactions_again(struct transactions *t)
         bool hold = send_again(t, batch) || yields;
         if (hold && batch->stream->held_until <= now)
             transactions_hold(batch->stream);
-        else if (!hold && batch->stream->held_until <= now)
+        else if (!hold && batch->stream->held_until <= t->opened)
             batch->stream->held_for = 0; /* it is another one's fault */
     }
     batch_list_append(&t->sent, &t->waiting);

@@ -2,14 +2,13 @@
 
 #include "agent/arena.h"
 #include "agent/clock.h"
+#include "agent/committed.h"
 #include "agent/log.h"
 
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define FRAME_MOST ((size_t)1 << 30)
 
 struct joined {
     struct stream *stream;
@@ -27,12 +26,13 @@ struct route {
     enum way way;
     size_t n, room;
     struct joined *joined;
-    unsigned direct;    /* batches that went direct and have no outcome */
-    unsigned read_back; /* batches that were read back and have none */
-    int64_t since;      /* RETURNING: ns, monotonic */
-    bool stalled;       /* nothing was delivered since the way is SPOOL */
-    uint64_t lost_told; /* records of damaged frames that were counted */
-    bool no_memory;     /* for a position, while opening */
+    unsigned direct;            /* batches that went direct and have no outcome */
+    unsigned read_back;         /* batches that were read back and have none */
+    int64_t since;              /* RETURNING: ns, monotonic */
+    bool stalled;               /* nothing was delivered since the way is SPOOL */
+    uint64_t lost_told;         /* records of damaged frames that were counted */
+    bool no_memory;             /* for a position, while opening */
+    struct committed committed; /* exactly-once */
     struct stats
         stats; /* found is written at opening, dropped under the spool's lock, lost under the route's: each has one writer */
 };
@@ -72,6 +72,9 @@ static void on_position(const struct spool_position *range, void *arg)
                              .mark = range->mark};
     if (known.stream == NULL || known.path == NULL ||
         positions_restore(route->positions, &known, range->begin) == -1)
+        route->no_memory = true;
+    if (route->config.exactly_once && range->frame != 0 &&
+        committed_note(&route->committed, range) == -1)
         route->no_memory = true;
     free(known.stream);
     free(known.path);
@@ -116,42 +119,17 @@ struct route *route_open(struct spool_store *store, const char *stream,
     return route;
 }
 
-static bool is_committed(const struct route *route, struct spool_frame *frame)
+int route_skip_committed(struct route *route)
 {
-    struct spool_position range;
-    bool committed = frame->n_positions > 0;
-    while (committed && spool_frame_position(frame, &range)) {
-        char *stream = strndup(range.stream.ptr, range.stream.len);
-        committed = stream != NULL && positions_is_committed(route->positions, stream, &range.id,
-                                                             range.generation, range.mark.offset);
-        free(stream);
-    }
-    return committed;
-}
-
-void route_skip_committed(struct route *route)
-{
-    struct spool_frame frame;
-    struct arena arena;
-    uint64_t records = 0;
-    bool skipped = true;
-    arena_init(&arena, NULL, FRAME_MOST);
-    while (skipped && spool_next(route->spool, &arena, &frame) == SPOOL_READ) {
-        const uint32_t n = frame.n_records;
-        skipped = is_committed(route, &frame);
-        if (skipped) {
-            spool_ack(route->spool, frame.sequence);
-            records += n;
-        }
-        arena_reset(&arena);
-    }
-    arena_reset(&arena);
-    spool_rewind(route->spool);
+    uint64_t records;
+    if (committed_decide(&route->committed, route->positions, route->name, &records) == -1)
+        return -1;
     if (records == 0)
-        return;
+        return 0;
     stats_add(&route->stats, STAT_spool_found, -records);
     log_info("spool", "records that Kafka has already are not sent again stream=%s records=%" PRIu64,
              log_quote(route->name), records);
+    return 0;
 }
 
 void route_close(struct route **route_ptr)
@@ -161,6 +139,7 @@ void route_close(struct route **route_ptr)
         return;
     spool_close(&route->spool);
     pthread_mutex_destroy(&route->lock);
+    committed_fini(&route->committed);
     free(route->joined);
     free(route->name);
     free(route);
@@ -371,15 +350,35 @@ enum spool_append route_append(struct route *route, struct spool_batch *batch, b
     return result;
 }
 
+static enum spool_read next_uncommitted(struct route *route, struct arena *arena,
+                                        struct spool_frame *ret_frame)
+{
+    enum spool_read result;
+    while ((result = spool_next(route->spool, arena, ret_frame)) == SPOOL_READ &&
+           committed_has(&route->committed, ret_frame->sequence)) {
+        spool_ack(route->spool, ret_frame->sequence);
+        arena_reset(arena);
+    }
+    return result;
+}
+
+/* Everything was read. Where nothing is awaited any more but that this is saved, new batches need not wait for it. */
+static bool may_return(struct route *route)
+{
+    if (route->read_back > 0)
+        return !route->stalled;
+    return !route->config.exactly_once || spool_is_saved(route->spool);
+}
+
 enum spool_read route_next(struct route *route, const struct stream *stream, struct arena *arena,
                            struct spool_frame *ret_frame)
 {
     enum spool_read result = SPOOL_READ_END;
     pthread_mutex_lock(&route->lock);
     if (route->way == WAY_SPOOL && route->direct == 0 && first_stream(route) == stream) {
-        result = spool_next(route->spool, arena, ret_frame);
+        result = next_uncommitted(route, arena, ret_frame);
         route->read_back += result == SPOOL_READ;
-        if (result == SPOOL_READ_END && (!route->stalled || route->read_back == 0)) {
+        if (result == SPOOL_READ_END && may_return(route)) {
             route->since = clock_monotonic();
             take_way(route, WAY_RETURNING);
             direct_when_delivered(route);

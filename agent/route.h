@@ -36,8 +36,9 @@ struct route_config {
 struct route *route_open(struct spool_store *store, const char *stream,
                          const struct route_config *config, struct positions *positions,
                          struct error *error);
-/* Exactly-once, when the positions are known that Kafka has, and before any stream has joined: frames that it has are acknowledged. */
-void route_skip_committed(struct route *route);
+/* Exactly-once, when the positions are known that Kafka has, and before any stream has joined: frames that it has will not be sent, and the
+ * positions of the others are restored anew. -1: no memory. */
+int route_skip_committed(struct route *route);
 /* When no stream is on it any more. */
 void route_close(struct route **route);
 const char *route_name(const struct route *route);

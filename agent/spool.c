@@ -244,8 +244,6 @@ bool spool_is_saved(struct spool *spool)
 {
     pthread_mutex_lock(&spool->lock);
     bool saved = !spool->ack_dirty && !spool->queued;
-    if (spool->ack_dirty)
-        spool_kick(spool);
     pthread_mutex_unlock(&spool->lock);
     return saved;
 }

@@ -41,6 +41,7 @@ struct spool_position {
     uint64_t generation; /* of the text: see positions.h */
     uint32_t records;    /* of the frame's; those that were dropped before are none of them */
     struct mark mark;    /* the position behind it */
+    uint64_t frame; /* while opening: its frame's sequence; 0: that is acknowledged, or was given up */
 };
 
 struct spool_buffer {

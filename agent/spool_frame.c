@@ -356,6 +356,7 @@ static bool take_record(struct slice *left, struct slice *topic, struct spool_re
 static bool take_position(struct slice *left, struct spool_position *p)
 {
     struct reader r = {.left = *left};
+    p->frame = 0;
     p->stream = get_bytes(&r, (size_t)get(&r, 1));
     p->path = get_bytes(&r, (size_t)get(&r, 2));
     p->id.dev = (dev_t)get(&r, 8);

@@ -88,9 +88,11 @@ static bool take_positions(struct spool *spool, char *bytes, const struct spool_
     struct spool_position position;
     if (spool_frame_open(bytes, header, spool->store->keys, NULL, &frame) != OPEN_OK)
         return false;
-    while (spool_frame_position(&frame, &position))
+    while (spool_frame_position(&frame, &position)) {
+        position.frame = is_finished(spool, header->sequence) ? 0 : header->sequence;
         if (spool->events.position != NULL)
             spool->events.position(&position, spool->events.arg);
+    }
     return true;
 }
 

@@ -154,6 +154,8 @@ static void clamp(struct tail *tail, struct source *source, uint64_t size)
     for (struct range *range = source->first; range != NULL; range = range->next)
         if (range->mark.offset > begin)
             range->mark = end;
+    if (source->position->sent.offset > begin)
+        source->position->sent = end;
     if (source->position->mark.offset > begin)
         positions_set(tail->place.positions, source->position, &end);
 }

@@ -94,7 +94,7 @@ bool worker_send(struct worker *worker, struct batch_private *batch)
 {
     struct stream *stream = batch->stream;
     const bool nothing = batch->n_messages + batch->n_positions == 0;
-    bool sent = producer_send(worker->producer, batch);
+    bool sent = nothing || producer_send(worker->producer, batch);
     if (!sent) {
         /* Room that came after the first try would not wake us: say that we wait, then try again. */
         atomic_store(&worker->waiting, true);
@@ -109,10 +109,15 @@ bool worker_send(struct worker *worker, struct batch_private *batch)
 }
 
 /* A batch without messages finishes at once, but while the spool has the positions before it. */
-static bool goes_direct(const struct batch_private *batch)
+static bool is_counted(const struct worker *worker, const struct batch_private *batch)
+{
+    return batch->n_messages > 0 || producer_is_transactional(worker->producer);
+}
+
+static bool goes_direct(const struct worker *worker, const struct batch_private *batch)
 {
     struct route *route = batch->stream->route;
-    if (route == NULL || batch->n_messages == 0)
+    if (route == NULL || !is_counted(worker, batch))
         return route == NULL || route_way(route) == WAY_DIRECT;
     return route_go_direct(route);
 }
@@ -128,7 +133,7 @@ static void again_later(struct worker *worker)
 static bool wait_for_memory(struct worker *worker, struct batch_private *batch)
 {
     struct stream *stream = batch->stream;
-    if (stream->route != NULL && batch->n_messages > 0)
+    if (stream->route != NULL && is_counted(worker, batch))
         route_arrived(stream->route, 0);
     stream->waiting = batch;
     again_later(worker);
@@ -139,12 +144,12 @@ static bool wait_for_memory(struct worker *worker, struct batch_private *batch)
 static bool pass_on(struct worker *worker, struct batch_private *batch)
 {
     struct stream *stream = batch->stream;
-    if (goes_direct(batch)) {
+    if (goes_direct(worker, batch)) {
         if (producer_add_positions(worker->producer, batch, worker->index) == -1)
             return wait_for_memory(worker, batch);
         worker_cost(worker, batch, worker_cost_of(batch));
         stream->waiting = NULL;
-        batch->with_client = batch->n_messages > 0;
+        batch->with_client = is_counted(worker, batch);
         batch->since = clock_monotonic();
         return worker_send(worker, batch);
     }

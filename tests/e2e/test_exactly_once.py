@@ -7,9 +7,8 @@ import time
 
 import oracle
 from agent import SLOW, tail_to
-from kafka import KafkaBroker, wait_until
+from kafka import KafkaBroker
 from oracle import Writer, compare
-from spooling import AT_ONCE, AWAY, NOWHERE, SOON, all_on_disk, connect
 
 RATE = 3000  # lines a second of each writer
 POSITIONS = 'splashdam.positions'
@@ -266,60 +265,6 @@ def test_after_at_least_once_what_was_delivered_meanwhile_is_not_sent_again(own_
         agent.start().wait_done(1000)
         agent.stop()
     check(own_broker, 'switched', {'a': 3000})
-
-
-def test_what_at_least_once_left_in_the_spool_is_sent_first(broker, agents, topic, logs, report):
-    broker.create_topic(topic)
-    agent = agents(NOWHERE, {'app': tail_to(logs / '*.log', topic)}, spool=AT_ONCE, drain='100ms')
-    oracle.write_file(logs / 'a.log', 'a', 20000)
-    agent.start()
-    all_on_disk(agent, 20000)
-    agent.kill9()
-    connect(agent, broker)
-    agent.setup.tree['kafka']['delivery'] = 'exactly-once'
-    oracle.write_file(logs / 'a.log', 'a', 1000, first=20000)
-    agent.start()
-    oracle.wait_for_lines(broker.client(), topic, 21000, 60 * SLOW)
-    agent.wait_idle()
-    agent.stop()
-    report(check(broker, topic, {'a': 21000}).text())
-
-
-def is_saved(agent, path):
-    """Does the position, which Kafka or the spool has everything before, stand at the file's end?"""
-    with open(os.path.join(agent.state, 'positions')) as file:
-        offsets = [line.split()[7] for line in file if line.rstrip().endswith(str(path))]
-    return offsets == [str(os.path.getsize(path))]
-
-
-def test_an_outage_goes_to_disk_and_every_line_comes_once(own_broker, agents, logs, report):
-    seed = int(os.environ.get('SEED', time.time_ns() % 1000000))
-    print(f'seed={seed}')
-    chance = random.Random(seed)
-    own_broker.create_topic('spooled', partitions=2)
-    agent = exactly_once(agents, own_broker, {'app': tail_to(logs / '*.log', 'spooled')}, spool=SOON, drain='100ms')
-    agent.start()
-    with Writer(logs / 'live.log', 'live', RATE, rotate_every=5000) as writer:
-        agent.wait_read(1)
-        time.sleep(1)
-        own_broker.kill()
-        agent.wait_for_log(AWAY)
-        oracle.write_file(logs / 'gone.log', 'gone', 30000)
-        wait_until(lambda: is_saved(agent, logs / 'gone.log'), 60, 'all of a file in the spool')
-        os.unlink(logs / 'gone.log')
-        agent.kill9()  # Kafka is away now, so the next one reads nothing before it is back
-        agent.start(wait=False)
-        own_broker.start()
-        for _ in range(6):
-            agent.wait_for_log('transactions are used', 60)
-            time.sleep(chance.uniform(0.0, 0.3))
-            agent.kill9()
-            agent.start(wait=False)
-        written = {'live': writer.stop(), 'gone': 30000}
-    oracle.wait_for_lines(own_broker.client(), 'spooled', sum(written.values()), 90 * SLOW)
-    agent.wait_idle()
-    agent.stop()
-    report(f'{check(own_broker, "spooled", written).text()} seed={seed}')
 
 
 def test_proof_and_json_with_times_go_in_transactions(own_broker, agents, logs):

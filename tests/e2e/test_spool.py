@@ -163,7 +163,7 @@ def test_what_a_full_spool_left_with_the_client_is_read_again_after_a_kill(when_
         agent.wait_for_log(AWAY)
         wait_saved(agent)
         oracle.write_file(logs / 'a.log', 'good', 1000, first=8000)
-        agent.wait_read(10000 + 400)  # a batch that waits for room
+        agent.wait_read(10000 + 100)  # a batch that waits for room
         broker.start()
         agent.wait_account(lambda all: sum(a['delivered'] for a in all) >= 8000, 30, 'what can be delivered')
         oracle.write_file(logs / 'a.log', 'good', 1000, first=9000)
