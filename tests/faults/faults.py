@@ -190,3 +190,19 @@ def points(count, most):
     return sorted({1 + round(i * (count - 1) / (most - 1)) for i in range(most)})
 
 
+def end_run(history, whole, for_ever):
+    """Ends a run in which calls failed; `whole`: all that was written had come. Returns what was wrong with it, or None, and how many calls
+    there were, and how many failed."""
+    ended = not history.alive()
+    status = history.end()
+    seen, fired = history.fired() if status >= 0 else (0, 1)
+    text = history.agent.log_text()
+    if status not in (0, 1):
+        return f'ended with {status}', seen, fired
+    if BAD_LOG.search(text):
+        return BAD_LOG.search(text)[0], seen, fired
+    if ended and not (status == 1 and re.search(r' error |: ', text)):
+        return f'ended with {status} and does not say why', seen, fired
+    if not ended and not whole and not for_ever:
+        return 'did not go on', seen, fired
+    return None, seen, fired

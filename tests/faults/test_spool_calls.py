@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from faults import BAD_LOG, History, Reader, points
+from faults import History, Reader, end_run, points
 from spooling import AT_ONCE, AWAY, BACK, size
 
 SPOOL = {**AT_ONCE, 'segment_bytes': '64KiB', 'compression': 'none'}
@@ -54,19 +54,7 @@ def outage(history, mock, fault, for_ever=False):
     history.wait(patience)
     history.write(10)
     whole = history.wait(patience)
-    ended = not history.alive()
-    status = history.end()
-    seen, fired = history.fired() if status >= 0 else (0, 1)
-    text = history.agent.log_text()
-    if status not in (0, 1):
-        return f'ended with {status}', seen, fired
-    if BAD_LOG.search(text):
-        return BAD_LOG.search(text)[0], seen, fired
-    if ended and not (status == 1 and re.search(r' error |: ', text)):
-        return f'ended with {status} and does not say why', seen, fired
-    if not ended and not whole and not for_ever:
-        return 'did not go on', seen, fired
-    return None, seen, fired
+    return end_run(history, whole, for_ever)
 
 
 def wait_to_rest(history):

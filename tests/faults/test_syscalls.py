@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from faults import BAD_LOG, make_history, points
+from faults import end_run, make_history, points
 
 # Allocations fail only with ENOMEM. What says nothing of files, or fails in no other way, has one error.
 CASES = [
@@ -38,19 +38,7 @@ def one_run(history, fault, for_ever, by='agent'):
         history.rotate()
     history.write(10)
     whole = history.wait(0.3 if for_ever else HEAL_SECONDS) and whole
-    ended = not history.alive()
-    status = history.end()
-    seen, fired = history.fired() if status >= 0 else (0, 1)
-    text = history.agent.log_text()
-    if status not in (0, 1):
-        return f'ended with {status}', seen, fired
-    if BAD_LOG.search(text):
-        return BAD_LOG.search(text)[0], seen, fired
-    if ended and not (status == 1 and re.search(r' error |: ', text)):
-        return f'ended with {status} and does not say why', seen, fired
-    if not ended and not whole and not for_ever:
-        return 'did not go on', seen, fired
-    return None, seen, fired
+    return end_run(history, whole, for_ever)
 
 
 def may_double(history):
