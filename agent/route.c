@@ -33,8 +33,8 @@ struct route {
     uint64_t lost_told;         /* records of damaged frames that were counted */
     bool no_memory;             /* for a position, while opening */
     struct committed committed; /* exactly-once */
-    struct stats
-        stats; /* found is written at opening, dropped under the spool's lock, lost under the route's: each has one writer */
+    /* Found is written at opening, dropped under the spool's lock, lost under the route's: each has one writer. */
+    struct stats stats;
 };
 
 /* ---- opening and closing ---- */

@@ -108,12 +108,13 @@ bool worker_send(struct worker *worker, struct batch_private *batch)
     return true;
 }
 
-/* A batch without messages finishes at once, but while the spool has the positions before it. */
+/* The producer gets something of it: messages, or in a transaction its positions. */
 static bool is_counted(const struct worker *worker, const struct batch_private *batch)
 {
     return batch->n_messages > 0 || producer_is_transactional(worker->producer);
 }
 
+/* A batch of which the producer gets nothing finishes at once, but while the spool has the positions before it. */
 static bool goes_direct(const struct worker *worker, const struct batch_private *batch)
 {
     struct route *route = batch->stream->route;

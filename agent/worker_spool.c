@@ -3,12 +3,8 @@
  * The batches of a stream stand in a list, oldest first, until their ranges are finished and the client has nothing of them. One
  * that is in the spool alone has given its memory back; its ranges are finished when its frame is durable. */
 #include "agent/clock.h"
-#include "agent/log.h"
-#include "agent/ship.h"
 #include "agent/source.h"
 #include "agent/worker_inner.h"
-
-#include <errno.h>
 
 #define AGAIN_SOON (50 * NS_PER_MS) /* the flusher is at it, and tells */
 #define AGAIN_FULL (200 * NS_PER_MS)
